@@ -3,7 +3,7 @@
     .venv/bin/python .ci/clients.py [NAME]...
 
 They ask a server on the simulated engine, or on the embedded model where they name it. It needs PyPI, so it is run by
-hand. lm-evaluation-harness gets 40 sums of our own instead of a data set, four times each, and its log becomes a pool.
+hand. lm-evaluation-harness gets 40 sums of our own instead of a data set, four times each.
 """
 
 import json
@@ -89,37 +89,19 @@ def commands(recipe: Recipe, address: str, folder: Path) -> list[list[str]]:
         "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
     )
     (folder / "sums.yaml").write_text(SUMS, encoding="utf-8")
-    evaluated = [
-        "eval",
-        "pool:pool.jsonl",
-        "-e",
-        "pool:pool.jsonl",
-        "-s",
-        "self_consistency(n=4)",
-        "--out",
-        "run",
-    ]
     code = (
         code.partition("\n")[2]
         .rstrip()
         .replace("--tasks gsm8k", "--tasks sums --include_path .")
     )
-    reasoner = BIN / "reasoner"
     return [
         [*installed, "python", "-c", shown],
         [
             *installed,
             "bash",
             "-ec",
-            f"{code} --log_samples --output_path logs --gen_kwargs seed=None",
+            f"{code} --gen_kwargs seed=None",
         ],
-        [
-            "bash",
-            "-ec",
-            f"{reasoner} pool logs/*/samples_sums_*.jsonl --out pool.jsonl",
-        ],
-        [str(reasoner), *evaluated],
-        [str(reasoner), "report", "run"],
     ]
 
 

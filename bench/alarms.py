@@ -14,7 +14,6 @@ weight that rises with the entropy of all their votes, or with the share of thei
 the mean power that the profiles state for 100 questions.
 """
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from replies import questions_in
 
 from reasoner.calibration import shift
 from reasoner.calibration.risk import ALARM
@@ -106,8 +106,8 @@ class Pool(NamedTuple):
 
 
 def pool_in(file: Path) -> Pool:
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    answers = [line["answers"] for line in lines]
+    lines = questions_in(file)
+    answers = [[reply["answer"] for reply in line["replies"]] for line in lines]
     known = [
         [text for text in dict.fromkeys(row) if text is not None] for row in answers
     ]
@@ -119,10 +119,16 @@ def pool_in(file: Path) -> Pool:
         ]
     )
     right = np.array(
-        [[text == line["gold"] for text in line["answers"]] for line in lines]
+        [
+            [text == line["gold"] for text in row]
+            for line, row in zip(lines, answers, strict=True)
+        ]
     )
     tokens, free = (
-        np.array([line["tokens"] for line in lines], dtype=np.float64),
+        np.array(
+            [[reply["tokens"] for reply in line["replies"]] for line in lines],
+            dtype=np.float64,
+        ),
         np.zeros(len(lines)),
     )
     counts = [

@@ -14,7 +14,6 @@ accuracy is within 0.3 points of this cost, over what was spent; its 95 % interv
 """
 
 import gc
-import json
 import sys
 import time
 import tracemalloc
@@ -27,6 +26,7 @@ from typing import NamedTuple
 
 import controller
 import numpy as np
+from replies import questions_in
 from resampling import averaged, resampled
 
 from reasoner.budget import Cost
@@ -88,16 +88,15 @@ class Way(NamedTuple):
 
 def read(path: Path) -> Pool:
     answers, tokens = [], []
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
+    for row in questions_in(path):
         names = {row["gold"]: 0}
         answers.append(
             [
                 -1 if answer is None else names.setdefault(answer, len(names))
-                for answer in row["answers"]
+                for answer in (reply["answer"] for reply in row["replies"])
             ]
         )
-        tokens.append(row["tokens"])
+        tokens.append([reply["tokens"] for reply in row["replies"]])
     return Pool(np.array(answers), np.array(tokens, dtype=float))
 
 

@@ -22,16 +22,16 @@ import os
 # Threads for tiny matrices take ten times the time of the work on a busy machine.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import json
 import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
+from replies import questions_in
 from resampling import averaged, resampled, resampled_often
 from scipy.special import expit, logit
 from trust import calibration_error, risk_coverage
@@ -593,22 +593,15 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
     return lines
 
 
-def tokens_in(row: dict[str, Any]) -> list[int]:
-    """The lengths of the recorded answers or chains of a question."""
-    return (
-        [chain["tokens"] for chain in row["chains"]]
-        if "chains" in row
-        else row["tokens"]
-    )
-
-
 def main(folder: Path, files: Sequence[Path]) -> None:
     columns: dict[str, dict[str, str]] = {}
     for file in files:
         output = folder / file.stem
         output.mkdir(parents=True)
-        lines = file.read_text().splitlines()
-        drawn_tokens = [tokens_in(json.loads(line)) for line in lines]
+        lines = questions_in(file)
+        drawn_tokens = [
+            [reply["tokens"] for reply in line["replies"]] for line in lines
+        ]
         longest = max(map(max, drawn_tokens))
         spec = f"self_consistency:n={min(MOST, *map(len, drawn_tokens))},max_tokens={longest}"
         pool = pool_in(drawn(file, spec, output / "run"))

@@ -2,15 +2,14 @@
 
     python bench/cut_chains.py recordings.jsonl
 
-A line of a file is a question: `{"gold", "every": 500, "chains": [{"probes": [[answer or null, times], ...], "tokens",
-"answer"}]}`, where a probe is the answer that the chain would give at every 500th token. Prints how often the votes of
-4, 16 and 64 chains are right, for limits on their tokens: cut chains have no answer (drop), are probed where no other
-chain has an answer (fallback), or are always probed (probe). Then one chain, and a vote of 16, that use up a budget of
-all tokens or of generated ones: without room for a probe of what the budget cuts, or with room as long as no chain has
-an answer (reserve). Subsets of chains are drawn with seed 0; the intervals are over the questions.
+The file is a recording of chains with probes, the answers that a chain would give at every 500th token. Prints how
+often the votes of 4, 16 and 64 chains are right, for limits on their tokens: cut chains have no answer (drop), are
+probed where no other chain has an answer (fallback), or are always probed (probe). Then one chain, and a vote of 16,
+that use up a budget of all tokens or of generated ones: without room for a probe of what the budget cuts, or with room
+as long as no chain has an answer (reserve). Subsets of chains are drawn with seed 0; the intervals are over the
+questions.
 """
 
-import json
 import random
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from replies import questions_in
 from scipy.stats import bootstrap
 
 WAYS = ("drop", "fallback", "probe")
@@ -31,12 +31,8 @@ PROMPT, FORCED, PROBE, LONGEST, LEAST = 150, 40, 24, 32_000, 16
 
 def probed(chain: dict[str, Any], every: int, limit: int) -> str | None:
     """The answer of the last probe at or before a limit."""
-    last, seen = None, 0
-    for answer, times in chain["probes"]:
-        if seen >= limit // every:
-            break
-        last, seen = answer, seen + times
-    return None if last == "ERR" else last
+    seen: list[str | None] = chain["probes"][: limit // every]
+    return seen[-1] if seen else None
 
 
 def winner(answers: list[str | None], source: random.Random) -> str | None:
@@ -55,7 +51,7 @@ def row(questions: list[dict[str, Any]], n: int, limit: int) -> str:
     )
     for number, question in enumerate(questions):
         for _ in range(REPEATS):
-            chains = source.sample(question["chains"], n)
+            chains = source.sample(question["replies"], n)
             whole = [chain["answer"] for chain in chains if chain["tokens"] <= limit]
             cut = [
                 probed(chain, question["every"], limit)
@@ -127,7 +123,7 @@ def reserves(questions: list[dict[str, Any]], n: int, budget: int) -> str:
     right = {way: [0.0] * len(questions) for way in ways}
     for number, question in enumerate(questions):
         for _ in range(REPEATS):
-            chains, seed = source.sample(question["chains"], n), source.random()
+            chains, seed = source.sample(question["replies"], n), source.random()
             for way in ways:
                 vote = budgeted(
                     chains, question["every"], budget, *way, random.Random(seed)
@@ -154,9 +150,7 @@ def gain(ours: list[float], theirs: list[float]) -> str:
 
 if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
-        questions = [
-            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
-        ]
+        questions = questions_in(path)
         print(f"{path.name}: {len(questions)} questions, the mean of {REPEATS} subsets")
         for n in WIDTHS:
             print("\n".join(row(questions, n, limit) for limit in LIMITS))

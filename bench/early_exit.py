@@ -3,11 +3,10 @@
     python bench/early_exit.py RECORDINGS...
     python bench/early_exit.py law:0.6
 
-A line of a file is a question: `{"question_id", "gold", "every": 500, "chains": [{"probes": [[answer or null, times],
-...], "tokens", "answer"}]}`, where a probe is the answer that the chain would give at every 500th token. Prints for
-each policy how often it is right, what it loses against the vote of all 64 chains of the same draw, or one chain
-against a whole one, with a 95 % bootstrap interval over the questions, its tokens and its sequential tokens, a probe
-counted as 20. Draws are made with seed 0. The strategies run on the engine `pool`, the rest is computed here.
+A file is a recording of chains with probes, the answers that a chain would give at every 500th token. Prints for each
+policy how often it is right, what it loses against the vote of all 64 chains of the same draw, or one chain against a
+whole one, with a 95 % bootstrap interval over the questions, its tokens and its sequential tokens, a probe counted as
+20. Draws are made with seed 0. The strategies run on the engine `pool`, the rest is computed here.
 
 `law:W` is 300 simulated questions instead, by the law of the engine `simulated` (`reasoner/engines/chains.py`) with
 6,000 tokens and accuracy 0.7, but for wrong chains that are W times as long as right ones. Of them 60 % have one
@@ -17,18 +16,17 @@ again at a tenth of the probes.
 
 import asyncio
 import heapq
-import json
 import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain as flat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+from replies import questions_in, write
 from scipy.stats import bootstrap
 
 from reasoner import solve_many
@@ -72,13 +70,12 @@ class Reply(NamedTuple):
 def ended(chain: dict[str, Any], every: int, equal: int) -> Reply:
     """A chain that is probed all along, and ends once this many probes in a row gave one answer; 0 never ends it."""
     latest, times = None, 0
-    probes = flat.from_iterable([answer] * count for answer, count in chain["probes"])
-    for number, answer in enumerate(probes if equal else (), 1):
+    for number, answer in enumerate(chain["probes"] if equal else (), 1):
         if number * every >= chain["tokens"]:
             break
         times = times + 1 if answer == latest else 1
         latest = answer
-        if times >= equal and answer not in (None, "ERR"):
+        if times >= equal and answer is not None:
             return Reply(answer, number * every, number)
     return Reply(
         chain["answer"], chain["tokens"], (chain["tokens"] - 1) // every if equal else 0
@@ -135,7 +132,7 @@ def offline(
 ) -> list[Outcome]:
     """A policy on all questions of all draws."""
     return [
-        policy([ended(chain, line["every"], equal) for chain in line["chains"]])
+        policy([ended(chain, line["every"], equal) for chain in line["replies"]])
         for line in draws
     ]
 
@@ -195,15 +192,12 @@ def print_row(
 
 def recorded(path: Path) -> list[dict[str, Any]]:
     """The questions of all draws of a file."""
-    source, lines = (
-        random.Random(0),
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()],
-    )
+    source, lines = random.Random(0), questions_in(path)
     return [
         {
             **line,
             "question_id": f"{line['question_id']} {draw}",
-            "chains": source.sample(line["chains"], N),
+            "replies": source.sample(line["replies"], N),
         }
         for draw in range(DRAWS)
         for line in lines
@@ -221,15 +215,15 @@ def simulated(wrong: float) -> list[dict[str, Any]]:
                 random.Random(f"{name} {number}"),
             )
             answer = "1" if chain.right else source.choices("234", (0.6, 0.25, 0.15))[0]
-            probes, guess = list[tuple[str | None, int]](), ""
+            probes, guess = list[str | None](), ""
             for tokens in range(EVERY, chain.tokens, EVERY):
                 if not guess or source.random() < 0.1:
                     guess = source.choices("1234-", (0.25, 0.3, 0.15, 0.1, 0.2))[0]
                 probe = answer if tokens >= chain.knows else guess
-                probes.append((None if probe == "-" else probe, 1))
+                probes.append(None if probe == "-" else probe)
             chains.append({"probes": probes, "tokens": chain.tokens, "answer": answer})
         draws.append(
-            {"question_id": name, "gold": "1", "every": EVERY, "chains": chains}
+            {"question_id": name, "gold": "1", "every": EVERY, "replies": chains}
         )
     return draws
 
@@ -238,15 +232,11 @@ def main(source: str, folder: Path) -> None:
     """The table of one file or law."""
     kind, _, wrong = source.partition(":")
     draws = simulated(float(wrong)) if kind == "law" else recorded(Path(source))
-    questions = QUESTIONS if kind == "law" else len(draws) // DRAWS
+    count = QUESTIONS if kind == "law" else len(draws) // DRAWS
     pool = folder / "pool.jsonl"
-    pool.write_text(
-        "".join(json.dumps(line) + "\n" for line in draws), encoding="utf-8"
-    )
+    write(pool, draws)
     vote = offline(draws, 0, whole)
-    print(
-        f"\n{source}: {questions} questions, {N} chains, {len(draws) // questions} draws\n"
-    )
+    print(f"\n{source}: {count} questions, {N} chains, {len(draws) // count} draws\n")
     columns = (
         "policy",
         "right, %",
@@ -256,16 +246,16 @@ def main(source: str, folder: Path) -> None:
     )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     alone = offline(draws, 0, first)
-    print_row(draws, alone, questions, "one chain", alone)
+    print_row(draws, alone, count, "one chain", alone)
     for equal in EQUAL:
         print_row(
             draws,
             alone,
-            questions,
+            count,
             f"one chain, ends after {equal} equal probes",
             offline(draws, equal, first),
         )
-    row = partial(print_row, draws, vote, questions)
+    row = partial(print_row, draws, vote, count)
     row(f"vote of {N}", vote)
     for equal in EQUAL:
         row(

@@ -8,7 +8,6 @@ the first probe on after which all give its last answer. The law is the one of `
 there, with the median and the mean chance of the recordings: 2,000 questions of 128 chains, probed as often.
 """
 
-import json
 import math
 import random
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from replies import questions_in
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, logsumexp, ndtri
 
@@ -42,22 +42,15 @@ class Seen(NamedTuple):
 def recorded(paths: Iterable[Path]) -> list[list[Seen]]:
     """The chains of each question."""
     questions = []
-    for line in (
-        json.loads(text) for path in paths for text in path.read_text().splitlines()
-    ):
+    for line in (line for path in paths for line in questions_in(path)):
         chains = []
-        for chain in line["chains"]:
+        for chain in line["replies"]:
             tokens, answer, probes = chain["tokens"], chain["answer"], chain["probes"]
-            times = [count for _, count in probes]
             early = max(
-                (
-                    index + 1
-                    for index, (probe, _) in enumerate(probes)
-                    if probe != answer
-                ),
+                (index + 1 for index, probe in enumerate(probes) if probe != answer),
                 default=0,
             )
-            knows = min((sum(times[:early]) + 1) * line["every"], tokens) / tokens
+            knows = min((early + 1) * line["every"], tokens) / tokens
             chains.append(
                 Seen(tokens, answer or UNREADABLE, answer == line["gold"], knows)
             )

@@ -11,7 +11,6 @@ and of steps a question, its steps over those of the full vote, the samples that
 """
 
 import asyncio
-import json
 import random
 import tempfile
 from argparse import ArgumentParser
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from parallel_thinking import SETTLED, gain, reordered
+from replies import questions_in, write
 
 from reasoner import solve_each
 from reasoner.answers.equivalence import Equivalence
@@ -188,14 +188,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--together", type=int, default=1)
     given = parser.parse_args()
-    lines = [
-        json.loads(text)
-        for text in given.file.read_text(encoding="utf-8").splitlines()
-        if text.strip()
-    ]
-    n = min(
-        given.chains, *(len(line.get("chains") or line["answers"]) for line in lines)
-    )
+    lines = questions_in(given.file)
+    n = min(given.chains, *(len(line["replies"]) for line in lines))
     for tokens in given.cache:
         print(
             f"{given.file.name}: {len(lines)} questions, {n} chains each, a cache of {tokens:,} tokens"
@@ -206,12 +200,7 @@ def main() -> None:
             for repeat in range(given.repeats):
                 with tempfile.TemporaryDirectory() as folder:
                     path, source = Path(folder, "pool.jsonl"), random.Random(repeat)
-                    path.write_text(
-                        "".join(
-                            json.dumps(reordered(line, n, source)) + "\n"
-                            for line in lines
-                        )
-                    )
+                    write(path, [reordered(line, n, source) for line in lines])
                     spec = strategy.format(
                         n=n, half=n // 2, quarter=n // 4, eighth=n // 8
                     )

@@ -3,19 +3,18 @@
     python bench/parallel_thinking.py [--chains 64] [--repeats 6] recordings.jsonl ...
     python bench/parallel_thinking.py --chains 16
 
-The files are those of the engine `pool` (bench/README.md: sources): chains of thought with probes, or answers with
-their tokens. Each policy is a strategy that runs on the product itself, and everything is counted: cancelled chains,
-and probes as 20 tokens each. The first `--chains` of the chains of each question are drawn, in `--repeats` orders of
-seed 0. Prints a line for each policy: its name, right answers in per cent, tokens and sequential tokens a question in
-thousands; the mean over all files last. Intervals are 95 % bootstrap intervals over the questions, of the differences
-to the full vote.
+The files are recordings (bench/README.md: sources): chains of thought with probes, or answers with their tokens. Each
+policy is a strategy that runs on the product itself, and everything is counted: cancelled chains, and probes as 20
+tokens each. The first `--chains` of the chains of each question are drawn, in `--repeats` orders of seed 0. Prints a
+line for each policy: its name, right answers in per cent, tokens and sequential tokens a question in thousands; the
+mean over all files last. Intervals are 95 % bootstrap intervals over the questions, of the differences to the full
+vote.
 
 Without files, the embedded model answers arithmetic questions, one question at a time, and the line has the seconds a
 question too.
 """
 
 import asyncio
-import json
 import random
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from replies import questions_in, write
 from scipy.stats import bootstrap
 
 from reasoner import solve_many
@@ -56,17 +56,13 @@ MODEL = {
 }
 """Policies on the embedded model."""
 QUESTIONS = 8
-PARTS = ("chains", "answers", "tokens")
 
 
 def reordered(
     line: dict[str, Any], chains: int, source: random.Random
 ) -> dict[str, Any]:
     """A recorded question with some of its chains, in a random order."""
-    order = source.sample(range(len(line.get("chains") or line["answers"])), chains)
-    return line | {
-        part: [line[part][index] for index in order] for part in PARTS if part in line
-    }
+    return line | {"replies": source.sample(line["replies"], chains)}
 
 
 async def outcomes(path: Path, strategy: str) -> list[tuple[float, float, float]]:
@@ -94,23 +90,14 @@ async def outcomes(path: Path, strategy: str) -> list[tuple[float, float, float]
 
 def measured(file: Path, chains: int, repeats: int) -> dict[str, np.ndarray]:
     """For each policy [Q, 3]: the means of the outcomes of each question over all orders."""
-    lines = [
-        json.loads(text)
-        for text in file.read_text(encoding="utf-8").splitlines()
-        if text.strip()
-    ]
-    n = min(chains, *(len(line.get("chains") or line["answers"]) for line in lines))
-    policies = POLICIES | (PROBING if "chains" in lines[0] else {})
+    lines = questions_in(file)
+    n = min(chains, *(len(line["replies"]) for line in lines))
+    policies = POLICIES | (PROBING if "probes" in lines[0]["replies"][0] else {})
     totals: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(repeats):
             path, source = Path(folder, f"{repeat}.jsonl"), random.Random(repeat)
-            path.write_text(
-                "".join(
-                    json.dumps(reordered(line, n, source)) + "\n" for line in lines
-                ),
-                encoding="utf-8",
-            )
+            write(path, [reordered(line, n, source) for line in lines])
             for name, strategy in policies.items():
                 results = asyncio.run(outcomes(path, strategy.format(n=n)))
                 totals[name] = totals.get(name, 0) + np.array(results) / repeats

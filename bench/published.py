@@ -1,8 +1,7 @@
-"""The records of replies that others published, for `reasoner pool`: the pools and chains of the other benches.
+"""Recordings of replies that others published: the answers and chains of the other benches.
 
     python bench/published.py answers FOLDER GOLDS > replies.jsonl
     python bench/published.py chains FILE > replies.jsonl
-    reasoner pool replies.jsonl --out pool.jsonl
 
 FOLDER is one of `resources/` of github.com/LiuzLab/consol (ConSol, 2503.17587): one model on one data set, with a file
 `N.csv` for question N, whose rows are samples with their `answer` and `token_usage`. The benches use folders with 40
@@ -44,6 +43,11 @@ def _plain(answer: str) -> str | None:
     return answer.removesuffix(".0")
 
 
+def _read(answer: str | None) -> str | None:
+    """The answer; None for one that could not be read."""
+    return None if answer == "ERR" else answer
+
+
 def chains(path: Path) -> Iterator[dict[str, Any]]:
     """A record of each chain of each question."""
     for number, question in enumerate(json.loads(path.read_text())):
@@ -51,9 +55,9 @@ def chains(path: Path) -> Iterator[dict[str, Any]]:
             yield {
                 "question_id": f"{path.stem}/{number}",
                 "gold": question["gold_answer"],
-                "answer": answer,
+                "answer": _read(answer),
                 "tokens": tokens,
-                "probes": probes,
+                "probes": [_read(probe) for probe in probes],
                 "every": question["probe_freq"],
             }
 

@@ -1,4 +1,4 @@
-"""Write pools of simulated answers of known law: hard settings for the controller.
+"""Write recordings of simulated answers of known law: hard settings for the controller.
 
     python bench/simulated_pools.py FOLDER [QUESTIONS]
 
@@ -7,12 +7,13 @@ of the questions a wrong one leads. In "level" votes gain nothing: the model is 
 (20 %), or gives a different wrong answer each time (20 %): these have no right answer among the samples.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from replies import write
 
 from reasoner_evals.stats import Floats
 
@@ -42,17 +43,18 @@ def main(folder: Path, questions: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     laws: dict[str, Law] = {"third": third, "level": level}
     for name, law in laws.items():
-        source, lines = np.random.default_rng(0), []
+        source, asked = np.random.default_rng(0), list[dict[str, Any]]()
         for question in range(questions):
             answers = source.choice(ANSWERS, SAMPLES, p=law(source))
             tokens = source.lognormal(5, 0.4, SAMPLES).astype(int) + 1
-            row = {
-                "question_id": f"{name}-{question}",
-                "gold": "0",
-                "answers": [str(answer) for answer in answers],
-            }
-            lines.append(json.dumps({**row, "tokens": tokens.tolist()}))
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+            replies = [
+                {"answer": str(answer), "tokens": length}
+                for answer, length in zip(answers, tokens.tolist(), strict=True)
+            ]
+            asked.append(
+                {"question_id": f"{name}-{question}", "gold": "0", "replies": replies}
+            )
+        write(folder / f"{name}.jsonl", asked)
 
 
 if __name__ == "__main__":

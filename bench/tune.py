@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from replies import questions_in
 from scipy.stats import norm
 
 from reasoner.registry import build
@@ -175,12 +176,9 @@ def read(file: Path) -> Recording:
     """A recording, or a file of answers or chains. Questions without all samples are left out."""
     if file.suffix == ".gz":
         return replies_in(file)
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = questions_in(file)
     drawn = [
-        [(chain["answer"], chain["tokens"]) for chain in row["chains"]]
-        if "chains" in row
-        else list(zip(row["answers"], row["tokens"], strict=True))
-        for row in rows
+        [(reply["answer"], reply["tokens"]) for reply in row["replies"]] for row in rows
     ]
     n = min(MOST, *map(len, drawn))
     golds = [key(row["gold"]) for row in rows]

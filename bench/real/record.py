@@ -6,7 +6,7 @@ Each block of questions is one `reasoner eval`: a greedy reply and SAMPLES sampl
 certainty. A block that is done is added to bench/recordings/NAME.jsonl.gz, a line for each reply; the greedy one has
 the index -1. Run the same command again to continue: it records the blocks that are missing, and starts none after
 MINUTES. A block that was interrupted continues from its run folder under --runs. `--gold` adds reference answers, and
-makes the file one that `reasoner pool` reads; leave it out where a licence or its authors keep answers out of the
+makes the file a task of its own, `pool:FILE`; leave it out where a licence or its authors keep answers out of the
 web.
 """
 

@@ -20,14 +20,13 @@ for name in gsm8k math bbh humaneval; do
     for size in 0.5b 1.5b; do
         recording=$recordings/$name-qwen2.5-coder-$size.jsonl.gz
         if [ -e "$recording" ]; then
-            gunzip -c "$recording" > replies.jsonl
-            reasoner pool replies.jsonl --out "$name-$size.jsonl"
+            cp "$recording" "$name-$size.jsonl.gz"
         fi
     done
 done
-rm replies.jsonl
 # The questions of BIG-Bench Hard that both models answered
-grep -F "$(grep -o '"question_id": "[^"]*"' bbh-1.5b.jsonl | sed 's/question_//')" "$bbh" > bbh-both.jsonl
+asked=$(gunzip -c bbh-1.5b.jsonl.gz | grep -o '"question_id": "[^"]*"' | sed 's/question_//' | sort -u)
+grep -F "$asked" "$bbh" > bbh-both.jsonl
 
 runs=()
 # run NAME ENGINE TASK OPTION...
@@ -39,8 +38,8 @@ run() {
     fi
     runs+=("$name")
 }
-of_small() { echo "pool:path=$1-0.5b.jsonl,model_id=$small"; }
-of_large() { echo "pool:path=$1-1.5b.jsonl,model_id=$large"; }
+of_small() { echo "pool:path=$1-0.5b.jsonl.gz,model_id=$small"; }
+of_large() { echo "pool:path=$1-1.5b.jsonl.gz,model_id=$large"; }
 
 votes=(-s single -s single:temperature=0.7 -s self_consistency:n=16)
 best=(-s best_of_n:n=16 -s best_of_n:n=16,selector=weighted)
@@ -54,17 +53,17 @@ shown=(--verifier code:tests=shown)
 run humaneval "$(of_small humaneval)" "humaneval:path=$humaneval" "${votes[@]}" "${best[@]}" "${shown[@]}"
 run humaneval-large "$(of_large humaneval)" "humaneval:path=$humaneval" "${few[@]}" "${shown[@]}"
 
-run gsm8k "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl "${votes[@]}" "${stops[@]}" "${best[@]}"
-run equations "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl -s best_of_n:n=16,selector=weighted --verifier equations
+run gsm8k "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl.gz "${votes[@]}" "${stops[@]}" "${best[@]}"
+run equations "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl.gz -s best_of_n:n=16,selector=weighted --verifier equations
 
 # The questions that both models answered
-run gsm8k-small "$(of_small gsm8k)" pool:gsm8k-1.5b.jsonl -s single -s self_consistency:n=16
-run gsm8k-large "$(of_large gsm8k)" pool:gsm8k-1.5b.jsonl "${few[@]}"
-members="pool(path=gsm8k-0.5b.jsonl,model_id=$small),pool(path=gsm8k-1.5b.jsonl,model_id=$large)"
-run gsm8k-mixture "mixture:members=[$members],levels=none" pool:gsm8k-1.5b.jsonl \
+run gsm8k-small "$(of_small gsm8k)" pool:gsm8k-1.5b.jsonl.gz -s single -s self_consistency:n=16
+run gsm8k-large "$(of_large gsm8k)" pool:gsm8k-1.5b.jsonl.gz "${few[@]}"
+members="pool(path=gsm8k-0.5b.jsonl.gz,model_id=$small),pool(path=gsm8k-1.5b.jsonl.gz,model_id=$large)"
+run gsm8k-mixture "mixture:members=[$members],levels=none" pool:gsm8k-1.5b.jsonl.gz \
     -s "escalate:n=2,then=single(temperature=0)" -s "escalate:n=4,then=single(temperature=0)"
 
-run math "$(of_small math)" pool:math-0.5b.jsonl "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
+run math "$(of_small math)" pool:math-0.5b.jsonl.gz "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
 
 run bbh "$(of_small bbh)" "bbh:path=$bbh" "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
 run bbh-small "$(of_small bbh)" bbh:path=bbh-both.jsonl -s single -s self_consistency:n=16

@@ -1,18 +1,19 @@
-"""An engine that replays recorded answers: a file of questions, each with a model's answers or chains of thought."""
+"""An engine that replays a recording: a file with a line for each reply that a model gave to a question."""
 
 import asyncio
-import io
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoner.engine import (
     Continuation,
     EngineUnavailable,
+    FinishReason,
     FreeEngine,
     Logprobs,
     ModelInfo,
@@ -24,8 +25,9 @@ from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import UsageError
 from reasoner.models.geometry import read_model_info
 from reasoner.models.thinking import ThinkingProfile, still_thinking
-from reasoner.system.files import complaint_of, open_regular
+from reasoner.system.files import complaint_of
 from reasoner.system.printing import counted
+from reasoner.system.tables import UNREADABLE, open_table
 from reasoner.types import NO_THINKING, Completion, Prompt, SamplingParams
 
 MAX_BYTES: Final = 1 << 30
@@ -40,33 +42,41 @@ _MARK: Final = re.compile(
 )
 
 Count = Annotated[int, Field(ge=1, le=_CONTEXT)]
-KnownCount = Annotated[int, Field(ge=0, le=_CONTEXT)]
-"""A number of tokens, 0 where it is unknown."""
-Score = Annotated[float, Field(gt=0, le=1)]
-"""The likelihood of a reply: the geometric mean of its tokens' probabilities."""
 Text = Annotated[str, Field(max_length=10_000)]
-Reply = Annotated[str, Field(max_length=1 << 20)]
-"""The text of a reply."""
-Readable = Annotated[
-    Text | None,
-    # An answer that could not be read is none.
-    BeforeValidator(lambda answer: None if answer == "ERR" else answer),
-]
 
 
-class _Chain(BaseModel):
-    """A recorded reply: its length in tokens, its answer, its probes as pairs of an answer and how often.
+class Record(BaseModel):
+    """A recorded reply: the question, its answer, its length in tokens.
 
-    Its score and its text may be known.
+    `index` is below 0 for the greedy one, and else the place among the samples. `prompt_tokens` is the length of the
+    question, 0 if it is unknown. A reply with the `finish` "length" was cut: its answer is what the model said when it
+    was asked. `score` is its likelihood, the geometric mean of its tokens' probabilities. `text` is all of it. `probes`
+    are its answers after each `every` tokens. Other fields, such as a reference answer, are not read.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
+    question_id: Text
+    index: int = 0
+    answer: Text | None
     tokens: Count
-    answer: Readable
-    probes: tuple[tuple[Readable, Count], ...] = ()
-    score: Score | None = None
-    text: Reply = ""
+    prompt_tokens: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
+    finish: FinishReason = "stop"
+    score: Annotated[float, Field(gt=0, le=1)] | None = None
+    text: Annotated[str, Field(max_length=1 << 20)] = ""
+    probes: tuple[Text | None, ...] | None = None
+    every: Count = 500
+
+    @property
+    def shown(self) -> str:
+        """Its text, and its answer in a box; of one that was cut its text, or how long it is where that is unknown."""
+        if self.finish != "stop":
+            return (
+                self.text or f"[reply {self.index}, cut after {self.tokens:,} tokens]"
+            )
+        if self.answer is None:
+            return ""
+        return f"{self.text}\n\nThe answer is \\boxed{{{self.answer}}}".lstrip()
 
     def logprobs(self, tokens: int) -> Logprobs | None:
         """The log-probabilities of a number of tokens: all are the recorded mean, as no more is known."""
@@ -76,54 +86,61 @@ class _Chain(BaseModel):
             else None
         )
 
-    def answer_at(self, tokens: int, every: int) -> str | None:
+    def answer_at(self, tokens: int) -> str | None:
         """The answer at the end, else of the last probe at or before a number of tokens; None if it has none."""
         if tokens >= self.tokens and self.answer is not None:
             return self.answer
-        answer, left = None, tokens // every
-        for probe, times in self.probes:
-            if left > 0:
-                answer, left = probe, left - times
-        return answer
+        seen = (self.probes or ())[: tokens // self.every]
+        return seen[-1] if seen else None
 
 
-class _Line(BaseModel):
-    """A recorded question: `answers` with their `tokens`, or `chains` with a probe after each `every` tokens.
+@dataclass(slots=True)
+class _Recorded:
+    """A question with its samples, in their order, and its greedy reply."""
 
-    Beside answers, `scores` are their likelihoods, `texts` the replies that have them, and `greedy` is the reply at
-    temperature 0. `prompt_tokens` is the length of the question, 0 if it is unknown. Other fields, such as a reference
-    answer, are not read.
-    """
+    samples: list[Record] = field(default_factory=list)
+    greedy: Record | None = None
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    @property
+    def replies(self) -> list[Record]:
+        """All of them."""
+        return [*self.samples, *([self.greedy] if self.greedy else [])]
 
-    question_id: str
-    answers: tuple[Text | None, ...] = ()
-    tokens: tuple[Count, ...] = ()
-    scores: tuple[Score | None, ...] = ()
-    texts: tuple[Reply, ...] = ()
-    greedy: _Chain | None = None
-    chains: tuple[_Chain, ...] = ()
-    every: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
-    prompt_tokens: KnownCount = 0
+    @property
+    def prompt_tokens(self) -> int:
+        """The length of the question, 0 if it is unknown."""
+        return max(reply.prompt_tokens for reply in self.replies)
 
-    def greedy_at(self, temperature: float | None) -> _Chain | None:
-        """The greedy reply, where it is asked for. Chains have none, as a probe of a chain has temperature 0, too."""
-        return None if self.every or temperature else self.greedy
+    def cut_before(self, prompt: Prompt) -> Record | None:
+        """The reply that was cut and that a prompt continues."""
+        cut = (reply for reply in self.replies if reply.finish != "stop")
+        return next((each for each in cut if prompt.text.startswith(each.shown)), None)
+
+
+class _Part(NamedTuple):
+    """What a request gets of a reply."""
+
+    length: int
+    cut: bool
+    text: str = ""
+    stop: str = ""
+    thinking: str = ""
+    thought: int = 0
 
 
 @dataclass(slots=True)
 class PoolEngine(FreeEngine):
-    """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
+    """Replays a recording: sample `i` of a question is its sample number `i`, with its tokens.
 
-    `path` is the file with the recorded answers, and `model_id` the folder of the model that gave them, by which their
-    FLOPs are known. A reply has its text, where that was recorded, and then its answer. A reply without an answer,
-    null, is empty. There are only complete replies to the questions themselves. At temperature 0 each is the recorded
-    greedy one, if there is one. A recorded likelihood gives the mean log-probability of a reply, and no other.
+    `path` is the file of recorded replies, and `model_id` the folder of the model that gave them, by which their FLOPs
+    are known. A reply has its text, where that was recorded, and then its answer. A reply without an answer, null, is
+    empty. One that was cut is cut here too, and tells its answer when it is asked. There are only complete replies to
+    the questions themselves. At temperature 0 each is the recorded greedy one, if there is one. A recorded likelihood
+    gives the mean log-probability of a reply, and no other.
 
-    A line may have chains of thought with probes instead of answers. A chain can also be drawn in parts, and be asked
-    for its answer at any token: the reply is the last recorded probe's. The text of thinking only says where it
-    is, as in `[chain 17: 4,500 of 12,345 tokens]`.
+    Replies with probes are chains of thought. A chain can also be drawn in parts, and be asked for its answer at any
+    token: the reply is the last recorded probe's. The text of thinking only says where it is, as in `[chain 17: 4,500
+    of 12,345 tokens]`.
     """
 
     example: ClassVar[str] = "-e pool:FILE"
@@ -134,10 +151,14 @@ class PoolEngine(FreeEngine):
     name: str = field(default="pool", init=False, repr=False)
     notes: tuple[str, ...] = field(default=NOTES, init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
-    _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
+    _questions: dict[str, _Recorded] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _scored: bool = field(default=False, init=False, repr=False)
     _prompt_tokens: int = field(default=1, init=False, repr=False)
     """Of the longest question."""
+    _longest_cut: int = field(default=0, init=False, repr=False)
+    """Tokens of the longest reply that was cut; 0 without any."""
 
     def __post_init__(self) -> None:
         self.model = ModelInfo(f"pool of {Path(self.path).name}")
@@ -146,52 +167,66 @@ class PoolEngine(FreeEngine):
         """Read the file.
 
         Raises:
-            UsageError: it is not a pool; the message names the line.
+            UsageError: it is not a recording; the message names the line.
             EngineUnavailable: the folder holds no model.
         """
-        if self._lines:
+        if self._questions:
             return
-        lines = _read(Path(self.path))
-        chains = [chain for line in lines.values() for chain in line.chains]
-        longest = max(chain.tokens for chain in chains)
-        self._scored = any(chain.score is not None for chain in chains)
+        questions, probed = dict[str, _Recorded](), False
+        for record in _records(Path(self.path)):
+            question = questions.setdefault(record.question_id, _Recorded())
+            probed = probed or record.probes is not None
+            if record.index < 0:
+                question.greedy = record
+            else:
+                question.samples.append(record)
+        for question in questions.values():
+            question.samples.sort(key=lambda record: record.index)
+            # A probe of a chain has temperature 0, as a greedy reply has.
+            question.greedy = None if probed else question.greedy
+        replies = [
+            reply for question in questions.values() for reply in question.replies
+        ]
+        if not replies:
+            raise UsageError(f"{self.path} holds no reply")
+        self._scored = any(reply.score is not None for reply in replies)
+        self._longest_cut = max(
+            (reply.tokens for reply in replies if reply.finish != "stop"), default=0
+        )
         self.model = replace(
             read_model_info(Path(self.model_id), name=Path(self.model_id).name)
             if self.model_id
             else self.model,
             context=_CONTEXT,
-            sampling=SamplingParams(max_tokens=longest),
+            sampling=SamplingParams(max_tokens=max(reply.tokens for reply in replies)),
+            thinking=THINKING if probed else None,
         )
-        self._prompt_tokens = max(line.prompt_tokens or 1 for line in lines.values())
-        if not all(line.prompt_tokens for line in lines.values()):
-            self.notes += (
-                "prompt tokens are unknown: each prompt counts as one cached token",
-            )
-        if any(line.every for line in lines.values()):
-            self.model, self.notes = (
-                replace(self.model, thinking=THINKING),
-                (
-                    *self.notes,
-                    "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking",
-                    f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens",
-                ),
-            )
-        self._lines = lines
+        self._prompt_tokens = max(reply.prompt_tokens or 1 for reply in replies)
+        self.notes += tuple(self._unknown(list(questions.values())))
+        self._questions = questions
+
+    def _unknown(self, questions: list[_Recorded]) -> Iterator[str]:
+        """What was not recorded, and what is taken in its place."""
+        if not all(question.prompt_tokens for question in questions):
+            yield "prompt tokens are unknown: each prompt counts as one cached token"
+        if self.model.thinking:
+            yield "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking"
+        if self.continues:
+            yield f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens"
 
     @property
     def continues(self) -> Continuation | None:
-        """As text, where the pool has chains."""
-        return "text" if self.model.thinking else None
+        """As text, where the pool has chains, or replies that were cut."""
+        return "text" if self.model.thinking or self._longest_cut else None
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The tokens of the longest question, or one where they are unknown, and the generated ones."""
         thinks = still_thinking(
             prompt, self.model.thinking, opened=bool(prompt.messages)
         )
+        generated = _position(prompt)[1] or (self._longest_cut if prompt.text else 0)
         return RenderedPrompt(
-            None,
-            self._prompt_tokens + len(prompt.token_ids) + _position(prompt)[1],
-            thinks,
+            None, self._prompt_tokens + len(prompt.token_ids) + generated, thinks
         )
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -204,66 +239,59 @@ class PoolEngine(FreeEngine):
         """
         request.meter.usage = Usage()
         await asyncio.sleep(0)
-        line, (number, start) = self._line(request), _position(request.prompt)
+        question = self._question(request)
+        number, start = _position(request.prompt)
+        greedy = None if request.params.temperature else question.greedy
+        thinks = self.model.thinking is not None
         number = request.index if number is None else number
-        thinks, limit = self.model.thinking is not None, request.params.limit
-        greedy = line.greedy_at(request.params.temperature)
-        chain = greedy or line.chains[number]
-        text, thinking, stop, thought = "", "", "", 0
-        if thinks and not request.rendered.in_thinking:
-            answer, length = (
-                chain.answer_at(start, line.every),
-                min(PROBE_TOKENS, limit),
-            )
-            cut = length < PROBE_TOKENS
-            if answer is not None and not cut:
-                text, stop = probe_reply(answer, request.prompt, request.params)
+        if cut := None if thinks else question.cut_before(request.prompt):
+            reply, start, part = cut, cut.tokens, _probed(cut, cut.tokens, request)
         else:
-            length = min(limit, chain.tokens - start)
-            end, cut = start + length, limit < chain.tokens - start
-            if thinks:
-                thinking = f"[chain {number}: {end:,} of {chain.tokens:,} tokens]"
-                thought = min(end, chain.tokens - 1) - start
-            if chain.answer is not None and not cut:
-                text = (
-                    f"{chain.text}\n\nThe answer is \\boxed{{{chain.answer}}}".lstrip()
-                )
-        asked = (line.prompt_tokens or 1) + start
+            reply = greedy or question.samples[number]
+            part = (
+                _probed(reply, start, request)
+                if thinks and not request.rendered.in_thinking
+                else _part(reply, start, request, number, thinks=thinks)
+            )
+        asked = (question.prompt_tokens or 1) + start
         # The first sample computes the prompt, and so does a greedy reply, where its length is known.
-        first = line.prompt_tokens and (greedy or not (start or request.index))
-        usage = Usage(asked, 0 if first else asked, length, thought)
+        first = question.prompt_tokens and not start and (greedy or not request.index)
+        usage = Usage(asked, 0 if first else asked, part.length, part.thought)
         await self.end_in_turn(request, usage)
         return Completion(
             request.prompt,
-            text,
+            part.text,
             (),
-            "length" if cut else "stop",
-            stop or None,
+            "length" if part.cut else "stop",
+            part.stop or None,
             usage,
-            chain.logprobs(length) if request.params.logprobs == 0 else None,
+            reply.logprobs(part.length) if request.params.logprobs == 0 else None,
             request.index,
             request.seed,
-            thinking,
-            unclosed=cut and bool(thinking),
+            part.thinking,
+            unclosed=part.cut and bool(part.thinking),
         )
 
-    def _line(self, request: SampleRequest) -> _Line:
+    def _question(self, request: SampleRequest) -> _Recorded:
         """The recorded question of a request, which has the reply that is asked for. Raises as `sample`."""
-        line, prompt, params = (
-            self._lines.get(request.question_id),
+        question, prompt, params = (
+            self._questions.get(request.question_id),
             request.prompt,
             request.params,
         )
-        if line is None:
+        if question is None:
             raise EngineUnavailable(
                 f"{self.path} holds no question {request.question_id!r:.80}: its question ids must be the task's, as "
                 "those of the task pool are"
             )
         number, start = _position(prompt)
+        thinks, held = self.model.thinking is not None, len(question.samples)
         continued = (
             number is not None
-            and number < len(line.chains)
-            and start <= line.chains[number].tokens
+            and number < held
+            and start <= question.samples[number].tokens
+            if thinks
+            else bool(prompt.text) and question.cut_before(prompt) is not None
         )
         extended = bool(prompt.token_ids or prompt.text or prompt.thinking)
         if not request.original or extended != continued:
@@ -273,7 +301,7 @@ class PoolEngine(FreeEngine):
             )
         level = prompt.thinking_level
         # Replies without chains have no thinking to leave out.
-        if isinstance(level, str) and (line.every or level != NO_THINKING):
+        if isinstance(level, str) and (thinks or level != NO_THINKING):
             raise EngineUnavailable(
                 f"a pool has no replies at thinking={level}: use a strategy that only samples, and no "
                 "thinking level but a number of tokens"
@@ -287,22 +315,50 @@ class PoolEngine(FreeEngine):
             raise EngineUnavailable(
                 "this pool has no such log-probabilities: use a strategy and a verifier that need none"
             )
-        if request.index >= len(line.chains) and not (
-            continued or line.greedy_at(params.temperature)
+        if request.index >= held and not (
+            continued or (question.greedy and not params.temperature)
         ):
             raise EngineUnavailable(
-                f"{self.path} holds {counted(len(line.chains), 'answer')} to {request.question_id!r:.80}, and sample "
-                f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"
+                f"{self.path} holds {counted(held, 'sample')} of {request.question_id!r:.80}, and sample "
+                f"{request.index + 1} was requested: draw at most {held} per question"
             )
         if (
-            continued
+            number is not None
             and request.rendered.in_thinking
-            and (request.index or not prompt.thinking.endswith("tokens]"))
+            and (
+                request.index
+                or start == question.samples[number].tokens
+                or not prompt.thinking.endswith("tokens]")
+            )
         ):
             raise EngineUnavailable(
                 "a pool continues a chain once, as it was recorded: insert nothing into its thinking"
             )
-        return line
+        return question
+
+
+def _probed(reply: Record, start: int, request: SampleRequest) -> _Part:
+    """What a reply says when it is asked for its answer after some tokens."""
+    answer, length = reply.answer_at(start), min(PROBE_TOKENS, request.params.limit)
+    if answer is None or length < PROBE_TOKENS:
+        return _Part(length, length < PROBE_TOKENS)
+    text, stop = probe_reply(answer, request.prompt, request.params)
+    return _Part(length, cut=False, text=text, stop=stop)
+
+
+def _part(
+    reply: Record, start: int, request: SampleRequest, number: int, *, thinks: bool
+) -> _Part:
+    """A reply from a token on, up to the limit of the request."""
+    length = min(request.params.limit, reply.tokens - start)
+    whole = start + length == reply.tokens
+    cut, text = not whole or reply.finish != "stop", reply.shown if whole else ""
+    if not thinks:
+        return _Part(length, cut, text)
+    mark = f"[chain {number}: {start + length:,} of {reply.tokens:,} tokens]"
+    return _Part(
+        length, cut, "" if cut else text, thinking=mark, thought=length - (not cut)
+    )
 
 
 def _position(prompt: Prompt) -> tuple[int | None, int]:
@@ -311,74 +367,24 @@ def _position(prompt: Prompt) -> tuple[int | None, int]:
     return (int(mark[1]), int(mark[2].replace(",", ""))) if mark else (None, 0)
 
 
-def _read(path: Path) -> dict[str, _Line]:
-    """The questions of a pool file, by their ids, each with its chains."""
-    lines: dict[str, _Line] = {}
+def _records(path: Path) -> Iterator[Record]:
+    """The replies of a recording, in the order of its lines. Raises UsageError, which names the line."""
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file: give a recording")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(
-                f"{path} is too large for a pool: at most {MAX_BYTES >> 20} MiB are read"
-            )
-        with io.TextIOWrapper(open_regular(path), "utf-8") as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    line = _line(text, f"{path}:{number}")
-                    if line.question_id in lines:
-                        raise UsageError(
-                            f"{path}:{number} repeats the question {line.question_id!r:.80}"
-                        )
-                    if lines and bool(line.every) != bool(
-                        next(iter(lines.values())).every
-                    ):
-                        raise UsageError(
-                            f"{path}:{number} mixes answers and chains: give a file of each"
-                        )
-                    lines[line.question_id] = line
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{path} cannot be read as a pool: {why}") from None
-    if not lines:
-        raise UsageError(f"{path} holds no question")
-    return lines
+        with open_table(path) as table:
+            for where, values in table.rows(MAX_BYTES):
+                if isinstance(values, UsageError):
+                    raise values
+                yield _record(where, values)
+    except UNREADABLE as error:
+        raise UsageError(f"{path} cannot be read as a recording: {error}") from None
 
 
-def _line(text: str, where: str) -> _Line:
+def _record(where: str, values: dict[str, Any]) -> Record:
     try:
-        line = _Line.model_validate_json(text)
+        return Record.model_validate(values)
     except ValidationError as error:
         raise UsageError(
-            f"{where} is not a recorded question: {complaint_of(error)}"
+            f"{where} is not a recorded reply: {complaint_of(error)}"
         ) from None
-    if line.chains:
-        if line.answers or not line.every:
-            raise UsageError(
-                f"{where} has chains: give `every`, the tokens from probe to probe, and no answers"
-            )
-        return line
-    if len(line.answers) != len(line.tokens) or not line.answers:
-        raise UsageError(
-            f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
-        )
-    for kind, given in (("score", line.scores), ("text", line.texts)):
-        if len(given) not in (0, len(line.answers)):
-            raise UsageError(
-                f"{where} has {len(line.answers)} answers and {len(given)} {kind}s: give one {kind} per answer, or none"
-            )
-    chains = tuple(
-        _Chain.model_construct(
-            tokens=tokens, answer=answer, probes=(), score=score, text=text
-        )
-        for answer, tokens, score, text in zip(
-            line.answers,
-            line.tokens,
-            line.scores or (None,) * len(line.answers),
-            line.texts or ("",) * len(line.answers),
-            strict=True,
-        )
-    )
-    return _Line(
-        question_id=line.question_id,
-        greedy=line.greedy,
-        chains=chains,
-        prompt_tokens=line.prompt_tokens,
-    )

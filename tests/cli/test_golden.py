@@ -12,9 +12,7 @@ import pytest
 from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-COMMANDS = (
-    "solve batch serve trace list doctor demo tune eval report view compare runs pool"
-)
+COMMANDS = "solve batch serve trace list doctor demo tune eval report view compare runs"
 LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),

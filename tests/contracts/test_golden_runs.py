@@ -20,7 +20,6 @@ from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import number_question, short, varied
-from reasoner_evals.tasks.recordings import write_pool
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
 RECORDING = GOLDEN.parent / "recording.jsonl"
@@ -34,7 +33,7 @@ BUDGETS = {
 ENGINES = ("scripted", "simulated", "recorded")
 
 
-def made(engine: str, strategy: Strategy, folder: Path) -> tuple[Engine, Strategy, str]:
+def made(engine: str, strategy: Strategy) -> tuple[Engine, Strategy, str]:
     """An engine whose replies are known, the strategy that asks it, and the id of its question."""
     match engine:
         case "scripted":
@@ -42,9 +41,7 @@ def made(engine: str, strategy: Strategy, folder: Path) -> tuple[Engine, Strateg
         case "simulated":
             return SimulatedEngine(accuracy=0.6), strategy, "q"
         case _:
-            pool = folder / "pool.jsonl"
-            write_pool(RECORDING, pool)
-            return PoolEngine(str(pool)), strategy, RECORDED
+            return PoolEngine(str(RECORDING)), strategy, RECORDED
 
 
 def course(solution: Solution) -> dict[str, Any]:
@@ -66,10 +63,10 @@ def course(solution: Solution) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
-def test_runs(name: str, tmp_path: Path) -> None:
+def test_runs(name: str) -> None:
     lines = []
     for engine, budget in product(ENGINES, BUDGETS):
-        policy, strategy, question = made(engine, build("strategy", name), tmp_path)
+        policy, strategy, question = made(engine, build("strategy", name))
         solution = solve_sync(
             number_question(question), strategy, policy, budget=BUDGETS[budget], seed=0
         )

@@ -1,8 +1,10 @@
-"""Small files of recorded answers, made up."""
+"""Small recordings, made up."""
 
 import json
 import random
 from pathlib import Path
+
+OTHERS = ["8", "9", "10", None]
 
 
 def write_pool(
@@ -19,20 +21,15 @@ def write_pool(
     lines = []
     for number in range(questions):
         share = min(max(source.gauss(right, 0.1), 0.0), 1.0)
-        answers = [
-            "7" if source.random() < share else source.choice(["8", "9", "10", None])
-            for _ in range(samples)
-        ]
-        tokens = [source.randint(20, 60) for _ in range(samples)]
-        lines.append(
-            json.dumps(
-                {
-                    "question_id": f"q{number}",
-                    "gold": gold,
-                    "answers": answers,
-                    "tokens": tokens,
-                }
-            )
-        )
+        for index in range(samples):
+            answer = "7" if source.random() < share else source.choice(OTHERS)
+            reply = {
+                "question_id": f"q{number}",
+                "gold": gold,
+                "index": index,
+                "answer": answer,
+                "tokens": source.randint(20, 60),
+            }
+            lines.append(json.dumps(reply))
     path.write_text("\n".join(lines) + "\n")
     return path

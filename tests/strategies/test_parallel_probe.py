@@ -38,13 +38,16 @@ def solved(replies: Sequence[Chain], spec: str, path: Path, *, every: int = 1) -
 
     recorded = [
         {
-            "probes": [[readable(said), 1] for said in probes],
+            "question_id": "q",
+            "index": index,
+            "probes": [readable(said) for said in probes],
+            "every": 1,
             "tokens": len(probes) + 1,
             "answer": readable(answer),
         }
-        for probes, answer in replies
+        for index, (probes, answer) in enumerate(replies)
     ]
-    path.write_text(json.dumps({"question_id": "q", "every": 1, "chains": recorded}))
+    path.write_text("\n".join(map(json.dumps, recorded)))
     question, events = Question.of("q", space="number", id="q"), list[Event]()
     strategy = build(
         "strategy",
@@ -109,7 +112,7 @@ def test_its_decisions_are_those_of_the_published_code(
     seed: int, tmp_path: Path
 ) -> None:
     seen, (answer, lengths) = (
-        solved(drawn(seed), "stable=5,patience=2,warmup=2", tmp_path / "p"),
+        solved(drawn(seed), "stable=5,patience=2,warmup=2", tmp_path / "p.jsonl"),
         PUBLISHED[seed],
     )
     assert (seen.answer, seen.lengths) == (answer, lengths)
@@ -136,14 +139,14 @@ def test_a_rule_stops_only_what_long_chains_confirm(
     probes: int,
     tmp_path: Path,
 ) -> None:
-    seen = solved(recorded, "stop=beta(theta=0.8)", tmp_path / "p")
+    seen = solved(recorded, "stop=beta(theta=0.8)", tmp_path / "p.jsonl")
     assert (seen.answer, seen.lengths, seen.probes) == (answer, lengths, probes)
 
 
 def test_a_majority_that_never_changes_is_stable_after_two_rounds_more(
     tmp_path: Path,
 ) -> None:
-    assert solved([("7" * 20, "7")] * 3, "stable=5", tmp_path / "p").lengths == (
+    assert solved([("7" * 20, "7")] * 3, "stable=5", tmp_path / "p.jsonl").lengths == (
         7,
         7,
         7,
@@ -154,16 +157,21 @@ def test_what_is_shorter_than_the_mean_is_not_probed_and_ties_go_to_the_shortest
     tmp_path: Path,
 ) -> None:
     replies = [("", "7"), ("7", "7"), ("7777", "7"), ("77", "7")]
-    assert solved(replies, "stop=beta(theta=0.8),window=3", tmp_path / "p").probes == 1
     assert (
-        solved([("99", "9"), ("8", "8")], "stop=beta", tmp_path / "p", every=4).answer
+        solved(replies, "stop=beta(theta=0.8),window=3", tmp_path / "p.jsonl").probes
+        == 1
+    )
+    assert (
+        solved(
+            [("99", "9"), ("8", "8")], "stop=beta", tmp_path / "p.jsonl", every=4
+        ).answer
         == "8"
     )
 
 
 def test_a_window_is_refilled_in_launch_order(tmp_path: Path) -> None:
     replies = [("", "7"), ("999", "9"), *[("", "7")] * 3]
-    seen = solved(replies, "stop=beta(theta=0.8),window=2", tmp_path / "p")
+    seen = solved(replies, "stop=beta(theta=0.8),window=2", tmp_path / "p.jsonl")
     # Two votes to none would stop it, and two to one, with the probe, do not.
     assert (seen.answer, seen.lengths, seen.probes) == ("7", (1, 3, 1, 1, 0), 2)
 

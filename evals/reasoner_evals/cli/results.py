@@ -1,10 +1,8 @@
 """The commands that read the folders of runs and need no model: report, view, compare, and runs with its three."""
 
 import json
-import sys
 from collections import Counter
-from contextlib import redirect_stdout, suppress
-from itertools import chain, count
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -201,9 +199,6 @@ def report(
     RUNs are folders that `reasoner eval` wrote. Needs no model. Prints the results as a table, and in the last line the
     page's path. The page, report.html, has no scripts and no external resources. Beside it are results.csv, results.md,
     and each figure as SVG and PNG. Several runs may share a task if its questions are the same.
-
-    A RUN may also be a file of recorded replies that `reasoner pool` reads, such as a log of inspect_ai. A new folder
-    in runs/ then has votes over its replies.
     """
     from dataclasses import replace
 
@@ -214,9 +209,8 @@ def report(
         raise UsageError(
             f"{len(runs)} runs are given: name the report's folder with --out DIR"
         )
-    folders = [_recorded(path) if path.is_file() else path for path in runs]
-    page = (out or folders[0]) / "report.html"
-    report = make_report(folders, hide_questions=hide_questions)
+    page = (out or runs[0]) / "report.html"
+    report = make_report(runs, hide_questions=hide_questions)
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
@@ -229,43 +223,6 @@ def report(
         terminal.give("")
     terminal.give(str(page))
     return ANSWERED
-
-
-def _recorded(replies: Path) -> Path:
-    """The folder of a run over recorded replies: votes over as many as each question has. Raises UsageError."""
-    from reasoner.journal.folder import make_folder
-    from reasoner_evals.cli import evaluate
-    from reasoner_evals.cli.options import default_folder
-    from reasoner_evals.tasks.recordings import write_pool
-
-    first = default_folder("", replies.stem)
-    # Files of one name may be read within a second.
-    folders = chain(
-        [first], (first.with_name(f"{first.name}-{number}") for number in count(2))
-    )
-    run = next(folder for folder in folders if not folder.exists())
-    make_folder(run.parent)
-    pool = f"pool:{run}.pool.jsonl"
-    votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
-    with redirect_stdout(sys.stderr):  # standard output is the report's
-        code = evaluate.command.main(
-            [
-                pool,
-                "--engine",
-                pool,
-                "--strategy",
-                votes,
-                "--out",
-                str(run),
-                "--quiet",
-            ],
-            standalone_mode=False,
-        )
-    if code:
-        raise UsageError(
-            f"the replies in {replies} cannot be reported: the run {run} failed"
-        )
-    return run
 
 
 @click.command("view", cls=Command, heading="Look")

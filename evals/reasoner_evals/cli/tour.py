@@ -28,7 +28,7 @@ N: Final = 8
 """Samples of a vote."""
 VOTE: Final = f"self_consistency:n={N},max_tokens=96"
 RECORDINGS: Final = Path(__file__).with_name("recorded")
-"""Pools of the first blocks of two files of bench/recordings: a greedy reply and 16 samples of each question.
+"""The first blocks of two files of bench/recordings, without texts: a greedy reply and 16 samples of each question.
 
 No question is chosen for its answers. An answer to HumanEval is whether its hidden tests pass. Its score is the share
 of the tests in the question that it passes, where they can be read.

@@ -1,4 +1,4 @@
-"""Tasks from a user's own data: questions of a file (`jsonl`) or a hub (`hf`), and recorded answers (`pool`)."""
+"""Tasks from a user's own data: questions of a file (`jsonl`) or a hub (`hf`), and recordings (`pool`)."""
 
 import shlex
 from collections.abc import Sequence
@@ -183,11 +183,11 @@ _TEMPLATE = Template("pool", 1)
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
+    """The questions of a recording, for the engine `pool` with the same file; a question's text is its id.
 
-    A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`,
-    or has chains with probes instead; `reasoner pool` writes such files. The kind of answer is `number` if all
-    reference answers are numbers, else `math`. `answer_options` are options of that kind; see `docs/answers.md`.
+    `path` is a file with a line for each recorded reply, whose `gold` is the reference answer; see
+    `docs/evaluation.md`. The kind of answer is `number` if all reference answers are numbers, else `math`.
+    `answer_options` are options of that kind; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "pool:FILE -e pool:FILE"
@@ -198,7 +198,14 @@ class Pool:
     def load(self) -> TaskData:
         """All questions, in the file's order."""
         read, kinds = from_file(Path(self.path), {}), ReferenceKinds()
+        first = dict[str, DataRow]()
         for row in read.rows:
+            asked = first.setdefault(row.text("question_id"), row)
+            if row.text("gold") != asked.text("gold"):
+                raise row.error(
+                    "gold", f"{asked.location} has {asked.text('gold')!r:.40}"
+                )
+        for row in first.values():
             kinds.add("", row.text("gold"))
         space = NumberSpace() if kinds.kind == "number" else MathSpace()
 
@@ -210,5 +217,5 @@ class Pool:
             )
 
         return task_data(
-            self, items_from(read.rows, item), read.origin, _TEMPLATE, "not stated"
+            self, items_from(first.values(), item), read.origin, _TEMPLATE, "not stated"
         )

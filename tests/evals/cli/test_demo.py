@@ -80,7 +80,7 @@ def recording(name: str) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("benchmark", "count"), [("gsm8k", 24), ("humaneval", 21)])
-def test_its_pools_are_the_first_questions_of_the_recording(
+def test_its_recordings_are_the_first_questions_of_the_recording(
     benchmark: str, count: int
 ) -> None:
     replies = recording(f"{benchmark}-qwen2.5-coder-0.5b")
@@ -90,27 +90,31 @@ def test_its_pools_are_the_first_questions_of_the_recording(
         passes = "passes" if reply["right"] else "fails"
         return reply["answer"] if benchmark == "gsm8k" else passes
 
-    def scores(name: str) -> dict[str, list[float]]:
-        values = [shown_tests[name, index]["value"] for index in range(16)]
+    def score(name: str, index: int) -> dict[str, float]:
+        if benchmark == "gsm8k" or index < 0:
+            return {}
+        values = [shown_tests[name, each]["value"] for each in range(16)]
         # Where no test of the question can be read, all samples are alike.
         unread = 0.001 if any(value is not None for value in values) else 0.5
-        return {"scores": [round(value or unread, 3) for value in values]}
+        return {"score": round(values[index] or unread, 3)}
 
     lines = (RECORDINGS / f"{benchmark}.jsonl").read_text().splitlines()
     first = list(dict.fromkeys(name for name, _ in replies))[:count]
-    assert {line["question_id"]: line for line in map(json.loads, lines)} == {
-        name: {
+    shown = {
+        (line["question_id"], line["index"]): line for line in map(json.loads, lines)
+    }
+    assert len(shown) == len(lines)
+    assert shown == {
+        (name, index): {
             "question_id": name,
             "gold": replies[name, 0].get("gold", "passes"),
-            "greedy": {
-                "tokens": replies[name, -1]["tokens"],
-                "answer": answer(replies[name, -1]),
-            },
-            "answers": [answer(replies[name, index]) for index in range(16)],
-            "tokens": [replies[name, index]["tokens"] for index in range(16)],
+            "index": index,
+            "answer": answer(replies[name, index]),
+            "tokens": replies[name, index]["tokens"],
         }
-        | (scores(name) if benchmark == "humaneval" else {})
+        | score(name, index)
         for name in first
+        for index in range(-1, 16)
     }
 
 

@@ -3,7 +3,6 @@
 import csv
 import os
 import re
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -84,34 +83,6 @@ def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(
         in (own / "report.html").read_text()
     )
     assert {path: path.read_bytes() for path in before} == before
-
-
-def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shown = run("report", str(Path(__file__).parents[1] / "tasks/inspect.eval"))
-    assert shown.code == 0, shown.error
-    page = Path(shown.out.splitlines()[-1])
-    assert page.name == "report.html"
-    [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
-    assert (one["size"], float(one["acc"]), float(one["tokens"])) == (
-        "1",
-        0.5,
-        5.5,
-    )
-    assert two["size"] == "2"
-    logs = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        logs.append(
-            shutil.copy(
-                Path(__file__).parents[1] / "tasks/inspect.eval", tmp_path / name
-            )
-        )
-    assert run("report", *map(str, logs), "--out", "both").out.endswith(
-        "\nboth/report.html\n"
-    )
 
 
 @pytest.mark.parametrize(

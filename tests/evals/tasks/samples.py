@@ -326,17 +326,17 @@ BBH: Rows = [
 ]
 POOL: Rows = [
     {
-        "question_id": "own/0",
-        "gold": "33",
-        "answers": ["33", "33", None, "89"],
-        "tokens": [7, 5, 6, 12],
-    },
-    {
-        "question_id": "own/1",
-        "gold": "2.5",
-        "answers": ["2", "5/2", "2.5", "x"],
-        "tokens": [1, 2, 3, 4],
-    },
+        "question_id": name,
+        "gold": gold,
+        "index": index,
+        "answer": answer,
+        "tokens": tokens,
+    }
+    for name, gold, replies in (
+        ("own/0", "33", [("33", 7), ("33", 5), (None, 6), ("89", 12)]),
+        ("own/1", "2.5", [("2", 1), ("5/2", 2), ("2.5", 3), ("x", 4)]),
+    )
+    for index, (answer, tokens) in enumerate(replies)
 ]
 
 ROWS: Mapping[str, Rows] = {

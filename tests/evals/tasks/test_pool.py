@@ -1,22 +1,17 @@
-"""Recorded answers: the task and the engine of a pool file, alone and together."""
+"""Recordings: the task and the engine that read them, alone and together."""
 
 import asyncio
 import json
 import math
 import runpy
-import struct
-import zipfile
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from reasoner import Answer, solve_many
+from reasoner import Answer, Solution, solve_many
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
@@ -28,7 +23,8 @@ from reasoner.strategy import Plan, probe, sample
 from reasoner.testing.support import Planned, course, write_trace
 from reasoner.trace.events import Event
 from reasoner.types import Completion, Extraction, Prompt, SamplingParams, Usage
-from reasoner_evals.tasks.recordings import write_pool
+from reasoner_evals.cli import evaluate
+from reasoner_evals.report.build import make_report
 from reasoner_strategies import SelfConsistency, Single
 from tests.evals.tasks.samples import POOL, jsonl
 from tests.execution.one_question import QUESTION
@@ -73,15 +69,13 @@ def test_a_sample_is_the_recorded_answer_at_its_index_with_its_tokens(
     file = jsonl(tmp_path / "p.jsonl", POOL)
     first, second = questions(file)
     engine = build("engine", f"pool:{file}")
-    for question, line in ((first, POOL[0]), (second, POOL[1])):
-        for index, (answer, tokens) in enumerate(
-            zip(line["answers"], line["tokens"], strict=True)
-        ):
-            reply = draw(engine, question, index)
-            read = question.read(reply)
+    for question, lines in ((first, POOL[:4]), (second, POOL[4:])):
+        for line in lines:
+            reply = draw(engine, question, line["index"])
+            read, answer = question.read(reply), line["answer"]
             known = question.space.read(rf"\boxed{{{answer}}}") if answer else None
             assert (read and read.key) == (known and known.key)
-            assert (reply.usage, reply.token_ids) == (Usage(1, 1, tokens), ())
+            assert (reply.usage, reply.token_ids) == (Usage(1, 1, line["tokens"]), ())
             assert reply.finish_reason == "stop"
 
 
@@ -107,7 +101,7 @@ def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
     engine = PoolEngine(str(file))
     with pytest.raises(
         EngineError,
-        match=r"holds 4 answers to 'own/0', and sample 5 was requested: draw at most 4",
+        match=r"holds 4 samples of 'own/0', and sample 5 was requested: draw at most 4",
     ):
         draw(engine, question, 4)
     with pytest.raises(EngineError, match="no such log-probabilities"):
@@ -125,49 +119,28 @@ def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "holds no question"),
-        ("{", r"p\.jsonl:1 is not a recorded question: invalid json"),
+        ("", "holds no reply"),
+        ("{", r"p\.jsonl:1 is not JSON"),
+        ("[1]", r"p\.jsonl:1 is not a row"),
         (
-            '{"question_id": "q", "answers": ["1"], "tokens": []}',
-            "has 1 answers and 0 token counts: give one count per answer",
+            '\n{"question_id": "q"}',
+            r"p\.jsonl:2 is not a recorded reply: answer: field required",
         ),
         (
-            '{"question_id": "q", "answers": ["1", "2"], "tokens": [3, 4], "texts": ["So 1."]}',
-            "has 2 answers and 1 texts: give one text per answer, or none",
+            '{"question_id": "q", "answer": ["1"], "tokens": 1}',
+            r"answer: input should be a valid string",
         ),
         (
-            '{"question_id": "q", "answers": [1], "tokens": [1]}',
-            r"answers\.0: input should be a valid string",
+            '{"question_id": "q", "answer": "1", "tokens": 0}',
+            r"tokens: input should be greater than or equal to 1",
         ),
         (
-            '{"question_id": "q", "answers": ["1"], "tokens": [0]}',
-            r"tokens\.0: input should be greater than or equal to 1",
-        ),
-        (
-            '{"question_id": "q", "answers": ["1"], "tokens": [1]}\n' * 2,
-            "p.jsonl:2 repeats the question 'q'",
-        ),
-        (
-            '{"question_id": "q", "chains": [{"tokens": 1, "answer": "1"}]}',
-            "p.jsonl:1 has chains: give `every`",
-        ),
-        (
-            '{"question_id": "q", "every": 5, "chains": [{"tokens": 1, "answer": "1", "probes": [["1", 0]]}]}',
-            r"chains\.0\.probes\.0\.1: input should be greater than or equal to 1",
-        ),
-        (
-            "".join(
-                f'{{"question_id": "{name}", {reply}}}\n'
-                for name, reply in (
-                    ("q", '"answers": ["1"], "tokens": [1]'),
-                    ("r", '"every": 5, "chains": [{"tokens": 1, "answer": "1"}]'),
-                )
-            ),
-            "p.jsonl:2 mixes answers and chains",
+            '{"question_id": "q", "answer": "1", "tokens": 1, "finish": "cut"}',
+            r"finish: input should be 'stop', 'length' or 'abort'",
         ),
     ],
 )
-def test_a_file_that_is_no_pool_is_reported_with_its_line(
+def test_a_file_that_is_no_recording_is_reported_with_its_line(
     text: str, told: str, tmp_path: Path
 ) -> None:
     (tmp_path / "p.jsonl").write_text(text)
@@ -207,12 +180,11 @@ def records(
     ]
 
 
-CHAINS = records((23, "7", ["1", "ERR", "7"]), (9, None, ["8"]), (2300, "8", ["9"]))
+CHAINS = records((23, "7", ["1", None, "7"]), (9, None, ["8"]), (2300, "8", ["9"]))
 
 
 def pool_of(folder: Path, rows: list[dict[str, Any]] = CHAINS) -> Path:
-    write_pool(jsonl(folder / "records.jsonl", rows), folder / "p.jsonl")
-    return folder / "p.jsonl"
+    return jsonl(folder / "p.jsonl", rows)
 
 
 def test_a_chain_in_parts_is_the_chain_and_a_probe_of_a_part_gives_the_answer_recorded_there(
@@ -314,130 +286,6 @@ def test_what_no_chain_has_is_reported(tmp_path: Path) -> None:
     assert solution.cost.tokens <= 9
 
 
-@given(
-    rows=st.lists(
-        st.tuples(
-            st.integers(0, 3), st.lists(st.sampled_from(["1", "2", None]), max_size=6)
-        ),
-        min_size=1,
-    )
-)
-def test_a_pool_has_every_record_in_its_order(
-    rows: list[tuple[int, list[str | None]]], tmp_path_factory: Any
-) -> None:
-    written = [
-        records((place + 1, str(place), probes), name=f"q{number}")[0]
-        for place, (number, probes) in enumerate(rows)
-    ]
-    lines = pool_of(tmp_path_factory.mktemp("pool"), written).read_text().splitlines()
-    kept: list[tuple[Any, ...]]
-    expected: list[tuple[Any, ...]]
-    if any(probes for _, probes in rows):
-        kept = [
-            (
-                line["question_id"],
-                chain["tokens"],
-                [answer for answer, times in chain["probes"] for _ in range(times)],
-            )
-            for line in map(json.loads, lines)
-            for chain in line["chains"]
-        ]
-        expected = [
-            (row["question_id"], row["tokens"], row["probes"]) for row in written
-        ]
-    else:
-        kept = [
-            (line["question_id"], count)
-            for line in map(json.loads, lines)
-            for count in line["tokens"]
-        ]
-        expected = [(row["question_id"], row["tokens"]) for row in written]
-    assert sorted(kept) == sorted(expected)
-    assert [name for name, _ in groupby(row[0] for row in kept)] == list(
-        dict.fromkeys(row[0] for row in expected)
-    )
-
-
-SEARCHED: dict[str, Any] = {
-    "problem": "Halve $\\sqrt{12}$.",
-    "solution": "",
-    "answer": "\\sqrt{3}",
-    "unique_id": "test/own/1.json",
-    "completions": ["It is $\\boxed{\\sqrt3}$.", "Hm.", "So $\\boxed{2}$."],
-    "scores": [[0.5], [0.1], [0.2]],
-    "completion_tokens": [12, 2, 9],
-    "pred": "It is $\\boxed{\\sqrt3}$.",
-}
-TRACED: dict[str, Any] = {
-    "question_id": 3,
-    "run_id": "0",
-    "ground_truth": "70",
-    "all_traces": [
-        {
-            "stop_reason": "stop",
-            "text": "...",
-            "num_tokens": 900,
-            "confs": [3.1],
-            "extracted_answer": "70",
-            "is_correct": True,
-        },
-        {
-            "stop_reason": "length",
-            "text": "...",
-            "num_tokens": 1000,
-            "confs": [],
-            "extracted_answer": None,
-            "is_correct": False,
-        },
-    ],
-}
-INSPECT_LOG = Path(__file__).with_name("inspect.eval")
-LOGGED: list[dict[str, Any]] = [
-    {
-        "doc_id": 5,
-        "doc": {},
-        "target": "3 + 4 = 7\n#### 7",
-        "resps": [["The answer is 7", "Hm."]],
-        "filtered_resps": ["[invalid]"],
-        "filter": name,
-        "exact_match": 0.0,
-        "arguments": {
-            "gen_args_0": {"arg_0": ["..."], "arg_1": {"until": [], "temperature": 0.7}}
-        },
-    }
-    for name in ("strict-match", "flexible-extract")
-]
-
-
-def test_published_completions_are_pools(tmp_path: Path) -> None:
-    """The forms of search-and-learn's data sets, of what deepconf-offline.py saves, as JSON, and of lm-eval's logs."""
-    rows = [SEARCHED, TRACED, *LOGGED, *records((7, "70", []), name="q9")]
-    written = write_pool(jsonl(tmp_path / "records.jsonl", rows), tmp_path / "p.jsonl")
-    assert written == (4, 8, 1, False)
-    first, second, logged, third = map(
-        json.loads, (tmp_path / "p.jsonl").read_text().splitlines()
-    )
-    assert logged == {
-        "question_id": "5",
-        "gold": "7",
-        "answers": ["7", None],
-        "tokens": [1, 1],
-    }
-    assert first == {
-        "question_id": "test/own/1.json",
-        "gold": "\\sqrt{3}",
-        "answers": ["\\sqrt3", None, "2"],
-        "tokens": [12, 2, 9],
-    }
-    assert second == {
-        "question_id": "3",
-        "gold": "70",
-        "answers": ["70", None],
-        "tokens": [900, 1000],
-    }
-    assert third["tokens"] == [7]
-
-
 def test_the_recordings_of_the_benches_are_made_of_what_their_authors_publish(
     tmp_path: Path,
 ) -> None:
@@ -451,170 +299,117 @@ def test_the_recordings_of_the_benches_are_made_of_what_their_authors_publish(
         tmp_path / "gsm.jsonl",
         [{"input": "How many?", "target": 7}, {"input": "And now?", "target": 33}],
     )
-    write_pool(
-        jsonl(tmp_path / "records.jsonl", bench["answers"](folder, golds)),
-        tmp_path / "p.jsonl",
-    )
-    assert json.loads((tmp_path / "p.jsonl").read_text()) == {
-        "question_id": "gpt-gsm/1",
-        "gold": "33",
-        "answers": ["33", "2.5", None],
-        "tokens": [594, 722, 530],
-    }
+    asked = {"question_id": "gpt-gsm/1", "gold": "33"}
+    assert list(bench["answers"](folder, golds)) == [
+        {**asked, "answer": answer, "tokens": tokens}
+        for answer, tokens in (("33", 594), ("2.5", 722), (None, 530))
+    ]
     branches = [[["150", "150", "204"], 3856, "204"], [["ERR"], 900, "150"]]
     published = tmp_path / "aime24.json"
     published.write_text(
         json.dumps([{"each_branch": branches, "gold_answer": "204", "probe_freq": 500}])
     )
-    write_pool(
-        jsonl(tmp_path / "records.jsonl", bench["chains"](published)),
-        tmp_path / "p.jsonl",
-    )
-    assert json.loads((tmp_path / "p.jsonl").read_text()) == {
-        "question_id": "aime24/0",
-        "gold": "204",
-        "every": 500,
-        "chains": [
-            {"probes": [["150", 2], ["204", 1]], "tokens": 3856, "answer": "204"},
-            {"probes": [["ERR", 1]], "tokens": 900, "answer": "150"},
-        ],
-    }
-
-
-def test_a_log_of_inspect_ai_has_the_verdicts_of_its_scorer(tmp_path: Path) -> None:
-    """As inspect_ai 0.3.285 wrote it, with three of six right by its scorer, and the same log as JSON."""
-    log = tmp_path / "log.json"
-    written = write_pool(INSPECT_LOG, tmp_path / "p.jsonl")
-    assert written == (3, 6, 2, False)
-    lines = [
-        json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()
-    ]
-    assert [(line["gold"], line["answers"]) for line in lines] == [
-        ("7", ["7", "8"]),
-        ("Paris", ["Paris", "Rome"]),
-        ("right", ["right", "b"]),
-    ]
-    assert all(line["tokens"] == [5, 6] for line in lines)
-    samples = [
+    assert list(bench["chains"](published)) == [
         {
-            "id": line["question_id"],
-            "target": [line["gold"]],
-            "model_usage": {},
-            "scores": {"match": score},
+            "question_id": "aime24/0",
+            "gold": "204",
+            "answer": answer,
+            "tokens": tokens,
+            "probes": probes,
+            "every": 500,
         }
-        for line in lines
-        for score in (
-            {"value": 1.0, "answer": None},
-            {"value": "I", "answer": line["gold"]},
+        for answer, tokens, probes in (
+            ("204", 3856, ["150", "150", "204"]),
+            ("150", 900, [None]),
         )
     ]
-    log.write_text(
-        json.dumps({"eval": {"model": "m"}, "samples": [*samples, {"error": {}}]})
-    )
-    assert write_pool(log, tmp_path / "p.jsonl") == (3, 6, 2, False)
-    assert json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])[
-        "answers"
-    ] == ["7", "wrong"]
-    # What the scorer calls wrong is never right here, although our grader may be more generous.
-    pairs = [
-        ("x+1", "1+x"),
-        ("{{{", "right"),
-        ("wrong", "so"),
-        ("wrong", "Wrong"),
-        ("7", "9"),
-    ]
-    samples = [
-        {
-            "id": place,
-            "target": target,
-            "model_usage": {},
-            "scores": {"match": {"value": "I", "answer": answer}},
-        }
-        for place, (target, answer) in enumerate(pairs)
-    ]
-    log.write_text(json.dumps({"eval": {"model": "m"}, "samples": samples}))
-    write_pool(log, tmp_path / "p.jsonl")
-    given = [
-        json.loads(line)["answers"]
-        for line in (tmp_path / "p.jsonl").read_text().splitlines()
-    ]
-    assert given == [["wrong"], ["wrong"], ["so"], ["not right"], ["9"]]
-    for broken in (log, tmp_path / "log.eval"):
-        broken.write_bytes(INSPECT_LOG.read_bytes()[:5000])
-        with pytest.raises(UsageError, match="is not a log of inspect_ai"):
-            write_pool(broken, tmp_path / "p.jsonl")
 
 
-def test_a_pool_that_no_command_could_read_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"its name must end in \.jsonl"):
-        write_pool(INSPECT_LOG, tmp_path / "pool")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_log_of_inspect_ai_is_refused(tmp_path: Path) -> None:
-    log, whole = tmp_path / "log.eval", INSPECT_LOG.read_bytes()
-    with zipfile.ZipFile(log, "w") as archive:
-        archive.writestr("header.json", "{}")
-    stored = bytearray(log.read_bytes())
-    sizes = stored.index(b"PK\1\2") + 20
-    stored[sizes : sizes + 8] = struct.pack("<II", 9999, 9999)
-    for content, why in (
-        (
-            whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:],
-            "samples/1_epoch_1.json is damaged",
-        ),
-        (whole[:700] + bytes([whole[700] ^ 1]) + whole[701:], "decompress failed"),
-        (bytes(stored), "cut short"),
-    ):
-        log.write_bytes(content)
-        with pytest.raises(UsageError, match=f"is not a log of inspect_ai: .*{why}"):
-            write_pool(log, tmp_path / "p.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        (
-            json.dumps(SEARCHED | {"completion_tokens": -1}),
-            "has 3 completions: give completion_tokens",
-        ),
-        (
-            json.dumps(SEARCHED | {"completion_tokens": [1, 2, -1]}),
-            "tokens: input should be greater than or equal to 1",
-        ),
-        (
-            json.dumps(
-                LOGGED[0]
-                | {"resps": [["-8.5"]], "arguments": {"gen_args_0": {"arg_0": "So"}}}
-            ),
-            "log-likelihoods: give the samples of a task",
-        ),
-        (
-            json.dumps(TRACED | {"all_traces": [{}]}),
-            "tokens: input should be a valid integer",
-        ),
-        ("\n\n", "has no record"),
-        (
-            '\n{"question_id": "q"}',
-            r"records\.jsonl:2 is not a recorded reply: tokens: field required",
-        ),
-        (
-            "".join(
-                f'{{"question_id": "q", "gold": {gold}, "tokens": 1, "answer": null}}\n'
-                for gold in (1, 2)
-            ),
-            "records.jsonl:2 has gold='2' and every=500, and an earlier line of 'q' has gold='1'",
-        ),
-        ("[1]", "records.jsonl:1 is not a row"),
-    ],
-)
-def test_records_that_are_none_are_reported_and_write_nothing(
-    lines: str, told: str, tmp_path: Path
+def test_the_questions_of_a_recording_have_one_reference_answer_each(
+    tmp_path: Path,
 ) -> None:
-    (tmp_path / "records.jsonl").write_text(lines)
-    with pytest.raises(UsageError, match=told):
-        write_pool(tmp_path / "records.jsonl", tmp_path / "p.jsonl")
-    assert [file.name for file in tmp_path.iterdir()] == ["records.jsonl"]
+    rows = [POOL[0], POOL[4], POOL[1] | {"gold": "34"}]
+    with pytest.raises(
+        UsageError, match=r"p\.jsonl:3, column 'gold': p\.jsonl:1 has '33'"
+    ):
+        questions(pool_of(tmp_path, rows))
+    assert [each.id for each in questions(pool_of(tmp_path, rows[:2]))] == [
+        "own/0",
+        "own/1",
+    ]
+
+
+CUT = [
+    {
+        "question_id": "own/0",
+        "gold": 7,
+        "index": index,
+        "answer": answer,
+        "tokens": 30,
+        "prompt_tokens": 20,
+        "finish": finish,
+        "text": text,
+    }
+    for index, answer, finish, text in (
+        (-1, "7", "length", "So far we have"),
+        (0, None, "length", "First, let us"),
+        (1, "8", "stop", r"It is \boxed{8}"),
+        (2, "9", "length", ""),
+    )
+]
+
+
+def test_a_reply_that_was_cut_is_cut_here_too_and_gives_its_answer_when_it_is_asked(
+    tmp_path: Path,
+) -> None:
+    file = pool_of(tmp_path, CUT)
+    [question], engine = questions(file), PoolEngine(str(file))
+    drawn = [draw(engine, question, index, temperature=0.7) for index in range(3)]
+    greedy = draw(engine, question, 0, temperature=0)
+    assert [
+        (each.finish_reason, each.text, each.usage.generated_tokens)
+        for each in (greedy, *drawn)
+    ] == [
+        ("length", "So far we have", 30),
+        ("length", "First, let us", 30),
+        ("stop", "It is \\boxed{8}\n\nThe answer is \\boxed{8}", 30),
+        ("length", "[reply 2, cut after 30 tokens]", 30),
+    ]
+    assert [question.read(each) is None for each in (greedy, *drawn)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+    def asked(spec: str) -> Solution:
+        solved = solve_many([question], build("strategy", spec), engine)
+        return asyncio.run(solved)[0]
+
+    alone, vote = asked("single:temperature=0"), asked("self_consistency:n=3")
+    assert (alone.answer and alone.answer.key, alone.cost.tokens) == ("7", 20 + 30 + 20)
+    # One sample ended by itself, so no other one is asked.
+    assert (vote.answer and vote.answer.key, vote.cost.tokens) == ("8", 20 + 3 * 30)
+    assert (alone.cut.cut, vote.cut.cut) == (1, 2)
+    begun = question.prompt.then(drawn[1])
+    with pytest.raises(EngineError, match="complete replies"):
+        draw(engine, question, 0, prompt=begun)
+
+
+def test_the_report_of_a_recording_says_how_many_of_its_replies_were_cut(
+    tmp_path: Path,
+) -> None:
+    file, run = pool_of(tmp_path, CUT), tmp_path / "run"
+    asked = [f"pool:{file}", "-e", f"pool:{file}", "--out", str(run), "-q"]
+    arms = ["-s", "single:temperature=0", "-s", "self_consistency:n=3"]
+    assert evaluate.command.main([*asked, *arms], standalone_mode=False) == 0
+    [task] = make_report([run]).tasks
+    greedy, whole = (
+        next(row for row in task.rows if row.label == label)
+        for label in ("greedy", "vote of 3")
+    )
+    assert (greedy.samples_cut, whole.samples_cut) == (1.0, pytest.approx(2 / 3))
+    assert (greedy.acc, whole.acc) == (1.0, 0.0)
 
 
 def test_a_recording_keeps_its_order_its_greedy_reply_its_likelihoods_and_its_texts(
@@ -653,8 +448,6 @@ def test_a_recording_keeps_its_order_its_greedy_reply_its_likelihoods_and_its_te
     assert not draw(engine, unanswered, 0, logprobs=0).text
     with pytest.raises(EngineError, match="no such log-probabilities"):
         draw(engine, question, 0, logprobs=2)
-    with pytest.raises(UsageError, match="only a greedy reply"):
-        pool_of(tmp_path, rows[1:2])
 
 
 def test_recorded_replies_answer_the_benchmarks_own_question_and_have_the_flops_of_their_models(
@@ -703,12 +496,9 @@ def test_chains_with_probes_are_never_replaced_by_a_greedy_reply(
 ) -> None:
     greedy = records((7, "3", ["3"]))[0] | {"index": -1}
     file = pool_of(tmp_path, [*CHAINS, greedy])
-    [line] = map(json.loads, file.read_text().splitlines())
-    assert [chain["tokens"] for chain in line["chains"]] == [23, 9, 2300]
-    # A probe has temperature 0, and so has this reply; a file by hand may hold a greedy one.
-    jsonl(file, [line | {"greedy": {"tokens": 7, "answer": "3"}}])
+    # A probe has temperature 0, and so has this reply.
     [question] = questions(file)
     reply = draw(PoolEngine(str(file)), question, 0, temperature=0)
     assert reply.usage.generated_tokens == 23
-    with pytest.raises(EngineError, match="holds 3 answers"):
+    with pytest.raises(EngineError, match="holds 3 samples"):
         draw(PoolEngine(str(file)), question, 3, temperature=0)
