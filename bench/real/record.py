@@ -3,9 +3,10 @@
     python bench/real/record.py NAME --model FOLDER --task SPEC [--samples 16] [--block 20] [--minutes 30] [--gold]
 
 Each block of questions is one `reasoner eval`: a greedy reply and SAMPLES samples of each question, rated by their
-certainty. A block that is done is added to bench/recordings/NAME.jsonl.gz, a line for each reply; the greedy one has
-the index -1. Run the same command again to continue: it records the blocks that are missing, and starts none after
-MINUTES. A block that was interrupted continues from its run folder under --runs. `--gold` adds reference answers, and
+certainty. Each reply that was cut is asked for its answer, so that a replay has it for any number of samples. A block
+that is done is added to bench/recordings/NAME.jsonl.gz, a line for each reply; the greedy one has the index
+-1. Run the same command again to continue: it records the blocks that are missing, and starts none after MINUTES. A
+block that was interrupted continues from its run folder under --runs. `--gold` adds reference answers, and
 makes the file a task of its own, `pool:FILE`; leave it out where a licence or its authors keep answers out of the
 web.
 """
@@ -17,11 +18,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from recorded import records
 
-from reasoner.registry import build
+from reasoner.registry import build, spec_of
 from reasoner.trace.events import read_trace
 from reasoner.trace.replies import TRACE, completions_in, replies_in
 from reasoner_evals.runs.reading import open_runs
@@ -36,8 +38,10 @@ def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
     if (folder / "manifest.json").exists():
         command = ["--resume", str(folder)]
     else:
+        task = build("task", options.task)
+        others = f",{task.answer_options}" if task.answer_options else ""
         command = [
-            options.task,
+            spec_of(replace(task, answer_options=f"cut=probe{others}")),
             "--strategy=single:temperature=0",
             f"--strategy=best_of_n:n={options.samples},temperature={options.temperature}",
             f"--max-tokens={options.max_tokens}",

@@ -185,6 +185,28 @@ def test_cut_chains_vote_by_their_probes(cut: str, thinks: bool) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "strategy", ["single", "self_consistency:n=3", "best_of_n:n=3"]
+)
+@pytest.mark.parametrize("ended", [False, True])
+def test_cut_replies_have_one_rule_whatever_drew_them(
+    strategy: str, *, ended: bool
+) -> None:
+    cut, whole = "It is a heptad, since one and six make seven", "Answer: 8"
+    model = AskedModel(
+        replies(*([whole] if ended else []), cut), extract=lambda reply: "7"
+    )
+    built = build(
+        "strategy", f"{strategy}{',' if ':' in strategy else ':'}max_tokens=4"
+    )
+    solution = asyncio.run(answered(QUESTION, built, model.engine(), []))
+    drawn = 1 if strategy == "single" else 3
+    assert solution.answer == (
+        Answer("8", "8", "announced") if ended else Answer("7", "7", "probe")
+    )
+    assert len(model.probes) == (0 if ended else drawn)
+
+
 def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
     model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
     question = Question.of("How many?", space="number:cut=probe", id="q")
@@ -241,18 +263,6 @@ def test_a_limit_on_generated_tokens_leaves_room_for_a_probe_by_default(
         asyncio.run(answered(QUESTION, vote, model.engine(), [], budget=whole)).answer
         is None
     )
-
-
-def test_by_default_a_cut_chain_is_not_probed_where_another_reply_has_an_answer() -> (
-    None
-):
-    model = AskedModel(
-        replies("It is a heptad, since one and six make seven", "Answer: 8"),
-        extract=lambda reply: "7",
-    )
-    vote = SelfConsistency(n=3, params=SamplingParams(max_tokens=4))
-    solution = asyncio.run(answered(QUESTION, vote, model.engine(), []))
-    assert (solution.answer, model.probes) == (Answer("8", "8", "announced"), [])
 
 
 def test_of_a_chain_of_steps_only_the_longest_is_probed() -> None:
