@@ -127,7 +127,7 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
 
     Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
     where it has a `stop` of its own; where it has `OpenOptions`, those that it reads itself. A value without a name
-    sets the first option, where that has no default, as in `gym:chain_sum,size=100`. `common` are default options,
+    sets the first option, where that has no default, as in `hf:ORG/NAME,split=test`. `common` are default options,
     which the spec may override.
 
     Raises:

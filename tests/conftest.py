@@ -57,7 +57,7 @@ MARKS = {
         "tests/system/test_orphans.py",
         "tests/verifiers/test_code.py",
     ),
-    "slow": ("tests/evals/tasks/test_gym.py", "tests/verifiers/test_checkpoint.py"),
+    "slow": ("tests/verifiers/test_checkpoint.py",),
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 

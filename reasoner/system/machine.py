@@ -40,8 +40,6 @@ BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
         "pyarrow",
         "tqdm",
     ),
-    "gym": ("reasoning_gym",),
-    "ifeval": ("lm_eval", "immutabledict", "langdetect", "nltk"),
     "mcp": ("anyio", "mcp"),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
@@ -201,7 +199,7 @@ def missing(*modules: str) -> list[str]:
 
 
 def require_extra(
-    extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"],
+    extra: Literal["eval", "mcp", "parquet", "ray", "serve"],
     what: str,
     *modules: str,
 ) -> None:

@@ -17,14 +17,12 @@ from reasoner.answers.kinds import KINDS, AnswerKind, space_for
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.programs import output_block, printed_answer
 from reasoner.answers.references import ReferenceKinds
-from reasoner.answers.tool_calls import ToolCallSpace
+from reasoner.answers.tool_calls import read_calls
 from reasoner.engines.vllm.parts import harmony_calls
 from reasoner.models.families import profile_for_parser
 from reasoner.models.thinking import PartSplitter
 from reasoner.testing.support import completion
 from reasoner_evals.tasks.bbh import BracketSpace
-from reasoner_evals.tasks.expressions import ExpressionSpace
-from reasoner_evals.tasks.gym import VerbatimSpace
 from reasoner_strategies._prompts import verdict
 from reasoner_strategies.universal import named
 from reasoner_verifiers.equations import calculations
@@ -59,7 +57,6 @@ def read_shown(text: str) -> object:
     return shown_tests(text, asked_function(text, functions_in(text)))
 
 
-PUZZLE = ExpressionSpace((4, 6, 10, 4), 24, use_all=True)
 BEGUN = "def f(x):\n    return x\n"
 """A question that begins the function it asks for."""
 READERS: dict[str, tuple[str, Callable[[str], object]]] = {
@@ -72,11 +69,8 @@ READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "choice": ("", ChoiceSpace(("a cat", "a dog", "12")).read),
     "numbered": ("", ChoiceSpace(("iron", "12", "tin"), "numbers").read),
     "asked code": ("```python\n", CodeSpace(("f",)).read),
-    "expression": ("", PUZZLE.read),
-    "steps": ("", lambda text: PUZZLE.thoughts and PUZZLE.thoughts.steps_in(text)),
     "brackets": ("", BracketSpace().read),
-    "verbatim": ("", VerbatimSpace().read),
-    "called": ("<tool_call><function=a>", ToolCallSpace(("a",)).read),
+    "called": ("<tool_call><function=a>", read_calls),
     "gpt-oss": ("", harmony_calls),
     "printed": ("", lambda text: printed_answer(space_for("json", "?"), text)),
     "output": ("", lambda text: output_block(text, "")),

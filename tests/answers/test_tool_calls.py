@@ -1,4 +1,4 @@
-"""Calls of tools in replies: three forms, compared by name and arguments."""
+"""Calls of tools in replies: three forms, read and written."""
 
 import json
 
@@ -6,64 +6,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers.tool_calls import (
-    REPLY,
-    ToolCall,
-    ToolCallSpace,
-    call_text,
-    read_calls,
-)
+from reasoner.answers.tool_calls import ToolCall, call_text, read_calls
 from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.types import Message, Prompt, SamplingParams
 
-SPACE = ToolCallSpace(("weather", "add"))
 HERMES = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo", "days": 2}}\n</tool_call>'
 CODER = "<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n2\n</parameter>\n</function>\n</tool_call>"
 LLAMA = '{"name": "weather", "parameters": {"days": 2.0, "city": "Oslo"}}'
-OTHER = '<tool_call>{"name": "weather", "arguments": {"city": "Rome", "days": 2}}</tool_call>'
 
 
-def test_the_same_call_in_three_forms_is_one_answer() -> None:
-    answers = [
-        SPACE.read(f"Let me look.\n{text}" if text != LLAMA else text)
-        for text in (HERMES, CODER, LLAMA)
-    ]
-    other = SPACE.read(OTHER)
-    assert None not in answers
-    assert len({answer.key for answer in (*answers, other) if answer}) == 2
-
-
-def test_the_order_of_calls_does_not_count_and_their_number_does() -> None:
-    both, turned, twice = (
-        SPACE.read(text) for text in (HERMES + OTHER, OTHER + HERMES, HERMES + HERMES)
+@pytest.mark.parametrize("text", [HERMES, CODER, LLAMA])
+def test_three_forms_of_a_call_are_read(text: str) -> None:
+    read = read_calls(text)
+    assert read is not None
+    [made] = read.calls
+    assert (made.name, json.loads(made.arguments)) == (
+        "weather",
+        {"city": "Oslo", "days": 2},
     )
-    keys = [answer and answer.key for answer in (both, turned, twice)]
-    assert keys[0] == keys[1] != keys[2]
-
-
-def test_replies_without_a_call_are_one_class() -> None:
-    first, second = SPACE.read("It is sunny."), SPACE.read("I cannot know.")
-    assert [answer and answer.key for answer in (first, second)] == [REPLY, REPLY]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "  ",
-        '<tool_call>{"name": "delete", "arguments": {}}</tool_call>',
         '<tool_call>{"name": "weather", "arguments": [1]}</tool_call>',
         '<tool_call>{"name": "weather", "arguments": "{"}</tool_call>',
         '<tool_call>{"name": 7}</tool_call>',
         "<tool_call>" + "[" * 100_000,
         "<tool_call>" * 10_000,
-        '<tool_call>{"name": "weather", "arguments": {"city": NaN}}</tool_call>',
         f"{HERMES}<tool_call>half of",
     ],
 )
-def test_a_malformed_call_or_one_of_an_unknown_tool_is_no_answer(text: str) -> None:
-    assert SPACE.read(text) is None
+def test_a_malformed_call_is_not_read(text: str) -> None:
+    assert read_calls(text) is None
 
 
 ARGUMENTS = st.dictionaries(
@@ -71,7 +47,7 @@ ARGUMENTS = st.dictionaries(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(SPACE.tools), ARGUMENTS), max_size=3))
+@given(st.lists(st.tuples(st.sampled_from(["weather", "add"]), ARGUMENTS), max_size=3))
 def test_what_is_written_is_read_again(
     calls: list[tuple[str, dict[str, object]]],
 ) -> None:

@@ -54,12 +54,8 @@ async def reply(engine: ScriptedEngine, **fields: Any) -> ChatCompletion:
 
 
 @running
-async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_returned() -> (
-    None
-):
-    engine = by_index(
-        call("Rome"), call("Oslo"), "It is sunny.", call("Oslo").replace(": ", ":")
-    )
+async def test_with_tools_a_vote_is_one_reply_that_passes_through() -> None:
+    engine = by_index(call("Rome"), call("Oslo"))
     given = await reply(engine, model="m@vote8", tools=[WEATHER, ADD])
     [choice] = given.choices
     assert choice.finish_reason == "tool_calls"
@@ -69,17 +65,11 @@ async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_return
     assert made.type == "function"
     assert (made.function.name, json.loads(made.function.arguments)) == (
         "weather",
-        {"city": "Oslo"},
+        {"city": "Rome"},
     )
-    votes = {
-        vote["answer"]: vote["count"] for vote in given.model_extra["reasoner"]["votes"]
-    }
-    assert votes == {
-        'weather({"city": "Oslo"})': 4,
-        'weather({"city": "Rome"})': 2,
-        "It is sunny.": 2,
-    }
-    assert engine.usage
+    told = given.model_extra["reasoner"]
+    assert told["cost"]["samples"] == 1
+    assert any("passed through" in note for note in told["notes"])
 
 
 @running

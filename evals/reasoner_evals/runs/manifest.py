@@ -31,7 +31,6 @@ PACKAGES = (
     "datasets",
     "math-verify",
     "numpy",
-    "reasoning-gym",
 )
 
 

@@ -67,7 +67,7 @@ class Watcher(Protocol):
         """This session paid for work on a question of an arm."""
 
     def checked(self, arm: Arm, seconds: float, replies: int) -> None:
-        """So many replies were rated or graded in this session, or a program was run, in this time with its wait."""
+        """Rating or grading `replies`, or running a program, took `seconds` of this session, waiting included."""
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question is finished and graded, in this session or in an earlier one."""

@@ -17,7 +17,6 @@ from reasoner_evals.tasks.graders import (
     GradedQuestion,
     Grader,
     ReferenceGrader,
-    RuleGrader,
 )
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "Grader",
     "Publication",
     "ReferenceGrader",
-    "RuleGrader",
     "Source",
     "Task",
     "TaskData",

@@ -1,12 +1,9 @@
 """Graders, and questions with their reference answers. Only this package and `tasks` see a reference answer."""
 
-import json
 import math
-import warnings
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from reasoner import Answer, Question
 from reasoner.answers.code import CodeSpace
@@ -17,13 +14,7 @@ from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.specs import CheckedOptions, Range
-from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
-from reasoner_evals.tasks.expressions import ExpressionSpace, solves
-
-GYM_SECONDS = (30.0, 90.0)
-"""The time limits of a scoring, the import of reasoning-gym included, and of a second try: a grade should not depend on
-the load of the machine."""
 
 
 class Grader(Protocol):
@@ -44,31 +35,6 @@ class Grader(Protocol):
         self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence
     ) -> GradeStatus:
         """The grade of one answer; slow work runs in `equivalence`. Raises UsageError for another kind of question."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleGrader:
-    """Grades an expression over given numbers by the puzzle's rules: any solution is right."""
-
-    name: ClassVar[str] = "rules"
-    version: ClassVar[int] = 1
-
-    async def grade(
-        self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence
-    ) -> GradeStatus:
-        """Whether the expression equals the target and uses each number as often as allowed."""
-        space = item.question.space
-        if not isinstance(space, ExpressionSpace):
-            raise UsageError(
-                f"an answer of kind {space.name} cannot be graded by rules: use a reference answer"
-            )
-        solved = solves(
-            answer.text,
-            numbers=space.numbers,
-            target=space.target,
-            use_all=space.use_all,
-        )
-        return "right" if solved else "wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +62,6 @@ class ReferenceGrader:
         """Whether a reference answer accepts the answer; an unfinished comparison has its own status."""
         space = item.question.space
         golds = (item.gold, *self.aliases)
-        if isinstance(space, ExpressionSpace):
-            return await RuleGrader().grade(item, answer, equivalence)
         if isinstance(space, CodeSpace):
             raise UsageError(
                 "code is graded by its tests, not by a reference answer: use reasoner.sandbox"
@@ -185,56 +149,3 @@ def require_sandbox(task: str, *, allow_unsandboxed: bool) -> None:
             f"install unshare (util-linux) and allow user namespaces, or run the code unprotected with "
             f"{task}:allow_unsandboxed=true"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class GymGrader:
-    """Grades by `score_answer` of the data set `dataset`. The task decides which data sets are safe.
-
-    `entry` is the puzzle as reasoning-gym made it, and `config` the JSON of its options.
-    """
-
-    name: ClassVar[str] = "gym"
-    version: ClassVar[int] = 1
-
-    dataset: str
-    config: str
-    entry: dict[str, Any] = field(repr=False, hash=False)
-
-    async def grade(
-        self, item: GradedQuestion, answer: Answer, equivalence: Equivalence
-    ) -> GradeStatus:
-        """Whether the scorer gives full marks; a scorer that raises or hangs gives no grade."""
-        outcome = None
-        for seconds in GYM_SECONDS:
-            outcome = await equivalence.pool.call(
-                _score,
-                self.dataset,
-                self.config,
-                self.entry,
-                answer.text,
-                seconds=seconds,
-            )
-            if not (isinstance(outcome, FailedCall) and outcome.kind == "timeout"):
-                break
-        if isinstance(outcome, FailedCall):
-            return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
-        # The least score of reasoning-gym that is right; partial credit below it is wrong
-        return "right" if outcome and outcome.value >= 0.999 else "wrong"
-
-
-def _score(name: str, config: str, entry: dict[str, Any], answer: str) -> float:
-    """Runs in a worker process."""
-    return float(gym_dataset(name, config, size=1, seed=0).score_answer(answer, entry))
-
-
-@lru_cache(maxsize=8)
-def gym_dataset(name: str, config: str, *, size: int, seed: int) -> Any:
-    """A data set of reasoning-gym; `config` is the JSON of its options."""
-    with warnings.catch_warnings():
-        # One of its dependencies compares with `is`, which Python reports on compilation.
-        warnings.simplefilter("ignore", SyntaxWarning)
-        import reasoning_gym  # type: ignore[import-untyped]
-    return reasoning_gym.create_dataset(
-        name, size=size, seed=seed, **json.loads(config)
-    )

@@ -173,91 +173,6 @@ LIVECODEBENCH: Rows = [
         "metadata": '{"func_name": "plus"}',
     },
 ]
-IFEVAL: Rows = [
-    {
-        "key": 1000,
-        "prompt": "Name two fruits, without commas. End with Done.",
-        "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
-        "kwargs": [{"end_phrase": None}, {"end_phrase": "Done."}],
-    },
-]
-FUNCTIONS = [
-    {
-        "name": "shop.buy",
-        "description": "Buys.",
-        "parameters": {
-            "type": "dict",
-            "required": ["item"],
-            "properties": {
-                "item": {"type": "string"},
-                "price": {"type": "float"},
-                "sizes": {"type": "array", "items": {"type": "integer"}},
-                "to": {"type": "dict", "properties": {"city": {"type": "string"}}},
-                "now": {"type": "boolean"},
-            },
-        },
-    },
-    {
-        "name": "wait",
-        "description": "Waits.",
-        "parameters": {
-            "type": "dict",
-            "required": [],
-            "properties": {"minutes": {"type": "integer"}},
-        },
-    },
-]
-BFCL: dict[str, tuple[dict[str, Any], Any]] = {
-    "simple_python": (
-        {
-            "id": "simple_python_0",
-            "question": [[{"role": "user", "content": "Buy a red hat for 5."}]],
-            "function": FUNCTIONS[:1],
-        },
-        [
-            {
-                "shop.buy": {
-                    "item": ["red hat", "hat"],
-                    "price": [5.0],
-                    "sizes": [[1, 2], ""],
-                    "to": [{"city": ["New York"], "zip": ["", 1]}, ""],
-                    "now": ["", True],
-                }
-            }
-        ],
-    ),
-    "parallel": (
-        {
-            "id": "parallel_0",
-            "question": [[{"role": "user", "content": "Wait 1, then 2."}]],
-            "function": FUNCTIONS,
-        },
-        [{"wait": {"minutes": [1]}}, {"wait": {"minutes": [2]}}],
-    ),
-    "irrelevance": (
-        {
-            "id": "irrelevance_0",
-            "question": [[{"role": "user", "content": "Sing."}]],
-            "function": FUNCTIONS[:1],
-        },
-        None,
-    ),
-}
-
-
-def bfcl(folder: Path) -> Path:
-    """A folder of questions with functions, as the package `bfcl-eval` has it."""
-    (folder / "bfcl" / "possible_answer").mkdir(parents=True, exist_ok=True)
-    for name, (question, gold) in BFCL.items():
-        jsonl(folder / "bfcl" / f"BFCL_v4_{name}.json", [question])
-        if gold:
-            answer = {"id": question["id"], "ground_truth": gold}
-            jsonl(
-                folder / "bfcl" / "possible_answer" / f"BFCL_v4_{name}.json", [answer]
-            )
-    return folder / "bfcl"
-
-
 HUMANEVAL: Rows = [
     {
         "task_id": "Own/0",
@@ -352,7 +267,6 @@ ROWS: Mapping[str, Rows] = {
     "hf": OWN,
     "hmmt": HMMT,
     "humaneval": HUMANEVAL,
-    "ifeval": IFEVAL,
     "jsonl": OWN,
     "livecodebench": LIVECODEBENCH,
     "math500": MATH,
@@ -380,10 +294,8 @@ def as_csv(file: Path, rows: Rows) -> Path:
 
 def spec(name: str, folder: Path, write: Callable[[Path, Rows], Path] = jsonl) -> str:
     """The spec of a task over its small file, or of one that makes its questions."""
-    if name == "bfcl":
-        return f"bfcl:path={bfcl(folder)},categories=[{','.join(BFCL)}]"
     if name not in ROWS:
-        return {"arithmetic": "arithmetic", "gym": "gym:chain_sum,size=5"}[name]
+        return {"arithmetic": "arithmetic"}[name]
     if name == "hf":
         (folder / "hub").mkdir(exist_ok=True)
         jsonl(folder / "hub" / "test.jsonl", OWN)

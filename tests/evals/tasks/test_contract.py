@@ -16,18 +16,15 @@ from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.texts import TextSpace, YesNoSpace
-from reasoner.answers.tool_calls import ToolCall, ToolCallSpace, call_text
 from reasoner.answers.whole import FreeSpace
 from reasoner.errors import UsageError
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
-from reasoner.system.machine import BRINGS, missing
 from reasoner.testing import check_task
 from reasoner.testing.support import completion
 from reasoner_evals.tasks.arithmetic import Arithmetic
 from reasoner_evals.tasks.bbh import BracketSpace
 from reasoner_evals.tasks.benchmark import TaskData, Template, checked_data, document_of
-from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import GradedQuestion
 from tests.evals.tasks.samples import spec
 from tests.labelling import grade
@@ -48,8 +45,6 @@ def name(
 ) -> str:
     if request.param in ("humaneval", "livecodebench", "mbpp") and detect().missing:
         pytest.skip(f"the sandbox lacks its minimum here: {detect().missing}")
-    if request.param == "ifeval" and missing(*BRINGS["ifeval"]):
-        pytest.skip(f"not installed here: {', '.join(missing(*BRINGS['ifeval']))}")
     if request.param == "hf":
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     return str(request.param)
@@ -66,21 +61,9 @@ def said(item: GradedQuestion, answer: str) -> str:
         return f"Here.\n\n```python\n{answer}\n```\n"
     if isinstance(
         item.question.space,
-        ExpressionSpace | ChoiceSpace | YesNoSpace | TextSpace | NumberSpace,
+        ChoiceSpace | YesNoSpace | TextSpace | NumberSpace,
     ):
         return f"Let us see. The answer is {answer}"
-    if isinstance(item.question.space, ToolCallSpace):
-        calls = [
-            (name, given) for call in json.loads(answer) for name, given in call.items()
-        ]
-        first = [
-            ToolCall(
-                name.replace(".", "_"),
-                json.dumps({key: of[0] for key, of in given.items() if "" not in of}),
-            )
-            for name, given in calls
-        ]
-        return call_text(first) or "I cannot."
     return rf"It is $\boxed{{{answer}}}$."
 
 
@@ -88,15 +71,13 @@ def wrong(item: GradedQuestion) -> str:
     space = item.question.space
     if isinstance(space, ChoiceSpace):
         return next(label for label in space.known if label != item.gold)
-    if isinstance(space, ToolCallSpace):
-        return json.dumps([{space.tools[0]: {"none": [1]}}])
     if isinstance(space, YesNoSpace):
         return {"yes": "no", "no": "yes"}[item.gold.lower()]
     if isinstance(space, BracketSpace):
         return "}"
     if isinstance(space, CodeSpace):
         return "def twice(xs):\n    return xs\n\n\ndef add_one(x):\n    return x"
-    return "1 + 1 + 1 + 1" if isinstance(space, ExpressionSpace) else "7654321"
+    return "7654321"
 
 
 @pytest.mark.process
@@ -127,10 +108,7 @@ def test_its_answers_are_read_by_a_pattern_of_its_own_first(
     name: str, tmp_path: Path
 ) -> None:
     task = build("task", spec(name, tmp_path))
-    if any(
-        isinstance(item.question.space, FreeSpace | ToolCallSpace)
-        for item in task.load().items
-    ):
+    if any(isinstance(item.question.space, FreeSpace) for item in task.load().items):
         return
     task = replace(task, answer_options=r"pattern=(?s)^Mine: (.*)\n---$")
     for item in task.load().items[:20]:
@@ -151,7 +129,7 @@ def test_its_prompt_is_the_question_and_an_instruction_that_is_the_same_for_all(
         assert last.role == "user"
         assert last.content.startswith(document)
         assert document.endswith(item.question.text)
-        numbered = isinstance(item.question.space, ExpressionSpace | ChoiceSpace)
+        numbered = isinstance(item.question.space, ChoiceSpace)
         added.setdefault(id(item) if numbered else item.question.space.name, set()).add(
             last.content.removeprefix(document)
         )
@@ -169,7 +147,7 @@ def test_it_says_what_it_is_so_that_it_can_be_built_again(
 
 @pytest.mark.process
 def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -> None:
-    if name in ("gpqa_diamond", "gym", "arithmetic"):
+    if name in ("gpqa_diamond", "arithmetic"):
         code = (
             "import sys; from reasoner.registry import build; d = build('task', sys.argv[1]).load();"
             "print(d.source.model_dump_json()); print([i.gold for i in d.items])"

@@ -162,7 +162,7 @@ def test_a_value_that_cannot_be_used_is_reported(
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ROWS if name not in ("hf", "ifeval", "jsonl", "pool")]
+    "name", [name for name in ROWS if name not in ("hf", "jsonl", "pool")]
 )
 def test_where_the_hub_is_out_of_reach_it_says_what_to_do(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,6 @@
 """Graders of published benchmarks: each verdict is that of the benchmark's own grader, but where a row says otherwise."""
 
 import asyncio
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,33 +9,15 @@ from typing import Any
 import pytest
 
 from reasoner.answers.equivalence import Equivalence
-from reasoner.answers.tool_calls import ToolCall, ToolCallSpace, call_text
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.sandbox.layers import detect
-from reasoner.system.machine import BRINGS, missing
-from reasoner.testing.support import completion
 from reasoner.types import Answer
 from reasoner_evals.tasks.benchmarks import Hmmt, OlympiadBench
 from reasoner_evals.tasks.data import DataRow
-from reasoner_evals.tasks.function_calls import Bfcl
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.instructions import IfEval, followed
 from reasoner_evals.tasks.livecodebench import CaseGrader, LiveCodeBench
-from tests.evals.tasks.samples import (
-    BFCL,
-    IFEVAL,
-    LIVECODEBENCH,
-    MMLU_PRO,
-    OWN,
-    bfcl,
-    jsonl,
-    spec,
-)
-
-checker = pytest.mark.skipif(
-    bool(missing(*BRINGS["ifeval"])), reason="not installed: the extra ifeval"
-)
+from tests.evals.tasks.samples import LIVECODEBENCH, MMLU_PRO, OWN, jsonl, spec
 
 
 def status(item: GradedQuestion, answer: Answer | None) -> str:
@@ -138,161 +119,6 @@ def test_contests_are_kept_by_their_dates(tmp_path: Path) -> None:
     assert ids(",since=2025-01-01") == ["livecodebench/1"]
     with pytest.raises(UsageError, match="since must be a day, as in since=2024-08-01"):
         ids(",since=august")
-
-
-HAT = {
-    "item": "Red-Hat",
-    "price": 5,
-    "sizes": [1, 2],
-    "to": {"city": "new york"},
-    "now": True,
-}
-CALLED: list[tuple[str, list[tuple[str, dict[str, Any]]], str]] = [
-    ("simple_python", [("shop_buy", HAT)], "right"),
-    ("simple_python", [("shop_buy", {"item": "hat", "price": 5.0})], "right"),
-    ("simple_python", [("shop_buy", HAT | {"sizes": []})], "right"),
-    (
-        "simple_python",
-        [("shop_buy", HAT | {"to": {"city": "New York", "zip": 1}})],
-        "right",
-    ),
-    ("simple_python", [("shop_buy", HAT), ("shop_buy", HAT)], "wrong"),
-    ("simple_python", [("shop_buy", {"item": "hat"})], "wrong"),
-    ("simple_python", [("shop_buy", {"price": 5.0})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"price": "5"})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"price": 6})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"colour": "red"})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"sizes": [2, 1]})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"sizes": ["1", 2]})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"to": {"zip": 1}})], "wrong"),
-    ("simple_python", [("shop_buy", HAT | {"now": 1})], "wrong"),
-    ("simple_python", [], "wrong"),
-    ("parallel", [("wait", {"minutes": 2}), ("wait", {"minutes": 1})], "right"),
-    ("parallel", [("wait", {"minutes": 1}), ("wait", {"minutes": 1})], "wrong"),
-    ("parallel", [("wait", {"minutes": 1})], "wrong"),
-    ("irrelevance", [], "right"),
-    ("irrelevance", [("shop_buy", HAT)], "wrong"),
-]
-
-
-@pytest.mark.parametrize(("category", "calls", "verdict"), CALLED)
-def test_calls_are_matched_by_name_and_arguments(
-    category: str, calls: Any, verdict: str, tmp_path: Path
-) -> None:
-    [item] = Bfcl(str(bfcl(tmp_path)), (category,)).load().items
-    said = call_text(ToolCall(name, json.dumps(arguments)) for name, arguments in calls)
-    assert status(item, item.question.space.read(said or "I cannot.")) == verdict
-
-
-def test_functions_are_offered_as_tools_and_files_that_are_not_there_are_named(
-    tmp_path: Path,
-) -> None:
-    [item] = Bfcl(str(bfcl(tmp_path)), ("simple_python",)).load().items
-    [tool] = json.loads(item.question.prompt.tools)
-    assert isinstance(item.question.space, ToolCallSpace)
-    assert (item.question.space.tools, tool["function"]["name"]) == (
-        ("shop_buy",),
-        "shop_buy",
-    )
-    parameters = tool["function"]["parameters"]
-    assert parameters["type"] == parameters["properties"]["to"]["type"] == "object"
-    assert parameters["properties"]["price"]["type"] == "number"
-    with pytest.raises(
-        UsageError,
-        match=r"no file BFCL_v\?_multiple\.json.*pip install --no-deps bfcl-eval",
-    ):
-        Bfcl(str(tmp_path / "bfcl"), ("multiple",)).load()
-    with pytest.raises(UsageError, match="no category of bfcl named 'web'"):
-        Bfcl(categories=("web",))
-    assert set(BFCL) < {*Bfcl().categories}
-
-
-PAIRS: list[tuple[str, dict[str, Any], str, str]] = [
-    ("punctuation:no_comma", {}, "one and two", "one, two"),
-    (
-        "length_constraints:number_words",
-        {"relation": "at least", "num_words": 3},
-        "one two three",
-        "one two",
-    ),
-    (
-        "length_constraints:number_paragraphs",
-        {"num_paragraphs": 2},
-        "one\n***\ntwo",
-        "one\n\ntwo",
-    ),
-    ("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{'a': 1}"),
-    ("detectable_format:title", {}, "<<Rain>>\nIt rains.", "Rain\nIt rains."),
-    (
-        "detectable_format:number_bullet_lists",
-        {"num_bullets": 2},
-        "* one\n* two",
-        "* one",
-    ),
-    (
-        "change_case:english_lowercase",
-        {},
-        "this is a quiet text about rain",
-        "This is a loud text about rain",
-    ),
-    (
-        "keywords:forbidden_words",
-        {"forbidden_words": ["rain"]},
-        "sun and raining",
-        "sun and Rain",
-    ),
-    (
-        "keywords:frequency",
-        {"relation": "at least", "keyword": "rain", "frequency": 2},
-        "rain, Rain",
-        "rain",
-    ),
-    ("startend:quotation", {}, '"All of it."', '"A part" of it.'),
-    (
-        "startend:end_checker",
-        {"end_phrase": "Done."},
-        "So it is. done.",
-        "Done. So it is",
-    ),
-    (
-        "language:response_language",
-        {"language": "de"},
-        "Das ist ein schöner Tag im Wald.",
-        "This is a fine day.",
-    ),
-]
-
-
-@checker
-@pytest.mark.process
-def test_a_reply_is_right_that_follows_every_instruction() -> None:
-    async def verdicts() -> list[list[str]]:
-        equivalence, found = Equivalence(), list[list[str]]()
-        for name, options, good, bad in PAIRS:
-            row = {
-                "prompt": "Write.",
-                "instruction_id_list": [name],
-                "kwargs": [options | {"unused": None}],
-            }
-            item = IfEval().item(DataRow("own", 0, row))
-            answers = (Answer(good, ""), Answer(bad, ""))
-            found.append(
-                [
-                    await item.grader.grade(item, answer, equivalence)
-                    for answer in answers
-                ]
-            )
-        await equivalence.close()
-        return found
-
-    assert asyncio.run(verdicts()) == [["right", "wrong"]] * len(PAIRS)
-    both = IfEval().item(DataRow("own", 0, IFEVAL[0]))
-    assert both.question.prompt.messages[0].content == IFEVAL[0]["prompt"]
-    shares = [
-        followed(both.question, completion(said))
-        for said in ("Plum and fig. Done.", "Plum, fig. Done.", "a, b")
-    ]
-    assert shares == [1.0, 0.5, 0.0]
 
 
 JUDGED = [

@@ -124,7 +124,6 @@ def test_a_path_is_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             build("task", task_spec(gone)).load()
     for spec in (
         "arithmetic",
-        "gym:chain_sum",
         "hf:ORG/NAME",
         "pool:gone.jsonl",
         "jsonI:gone.csv",
