@@ -1,4 +1,4 @@
-"""Slow comparisons of answers, in processes that are killed at their time limits."""
+"""Slow comparisons of answers, in processes with limits of time."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,8 +12,6 @@ from reasoner.voting import mutual
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
 MIN_SECONDS = 0.05
 """Minimum processor time of a comparison, in seconds; with less left, none starts."""
-RESTART = 0.5
-"""Seconds that a question is charged for the new worker after a comparison that was late."""
 
 
 class Verdict(NamedTuple):
@@ -154,10 +152,7 @@ class Equivalence:
             for index, result in zip(
                 hard, await self._shared(jobs, space.seconds, meter), strict=True
             ):
-                # Tuples came as lists.
-                blocks[index] = (
-                    Blocks(*map(tuple, result)) if isinstance(result, list) else None
-                )
+                blocks[index] = result if isinstance(result, Blocks) else None
         return tuple(blocks)
 
     async def close(self) -> None:
@@ -187,7 +182,6 @@ class Equivalence:
                     )
                     meter.seconds += outcome.seconds
                     if isinstance(outcome, FailedCall):
-                        meter.seconds += RESTART if outcome.kind == "timeout" else 0.0
                         late.update(text for text in job if isinstance(text, str))
 
         await asyncio.gather(*(run(job) for job in dict.fromkeys(jobs)))
