@@ -2,17 +2,13 @@
 
 import json
 import math
-import os
 import re
 import signal
-import termios
 from pathlib import Path
 
 import pytest
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import RunFolder
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 
@@ -64,33 +60,6 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     ]
 
 
-def test_the_run_and_its_report_say_which_kind_the_reference_answers_decide(
-    asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path
-) -> None:
-    told = f"kind of answer: number, by 5 of 5 reference answers; jsonl:path={data},kind=KIND sets another"
-    assert run(*asked).err.splitlines()[0] == f"note: {told}"
-    assert run("report", str(tmp_path / "run")).code == 0
-    for name in ("report.html", "results.md"):
-        assert (
-            told.replace("_", "\\_" if name == "results.md" else "_")
-            in (tmp_path / "run" / name).read_text()
-        )
-
-
-def test_on_a_terminal_the_line_of_an_arm_is_folded(asked: tuple[str, ...]) -> None:
-    master, slave = os.openpty()
-    termios.tcsetwinsize(slave, (24, 60))
-    assert (
-        finish(start(*asked, stdout=slave, env={**os.environ, "COLUMNS": ""})).code == 0
-    )
-    os.close(slave)
-    first, second = os.read(master, 1 << 16).decode().splitlines()
-    os.close(master)
-    assert max(len(first), len(second)) <= 60
-    assert first.startswith("jsonl.self_consistency-n4  ")
-    assert re.fullmatch(r"    .* sequential per question", second)
-
-
 def test_command_report_and_comparison_name_one_accuracy_and_one_interval(
     run: Run, tmp_path: Path
 ) -> None:
@@ -130,56 +99,13 @@ def test_command_report_and_comparison_name_one_accuracy_and_one_interval(
     assert harm.backfired * 30 == pytest.approx(harm.worse)
 
 
-def test_the_manifest_holds_what_was_asked_for(
-    asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path
-) -> None:
-    more = (
-        "-s",
-        "best_of_n:n=2",
-        "-s",
-        "refine",
-        "--budgets",
-        "1k,samples=3",
-        "--limit",
-        "3",
-        "--subset-seed",
-        "1",
-    )
-    assert run(*asked, *more, "--prices", "prompt=1,generated=2").code == 0
-    folder = RunFolder(tmp_path / "run")
-    manifest = read_manifest(folder)
-    assert [
-        (arm.strategy, arm.verifier, arm.budget, arm.pool) for arm in manifest.arms
-    ] == [
-        ("self_consistency:n=4", "", "", 4),
-        ("best_of_n:n=2", "certainty", "", 2),
-        ("refine", manifest.arms[2].verifier, "tokens=1000", 0),
-        ("refine", manifest.arms[2].verifier, "samples=3", 0),
-    ]
-    (source,) = manifest.sources
-    assert (source.task, source.items, source.subset) == (
-        f"jsonl:path={data}",
-        3,
-        "first 3 in the order of seed 1",
-    )
-    assert manifest.engine == "simulated:answers=[4,6],tokens=20.0"
-    assert manifest.prices == {"prompt": 1.0, "generated": 2.0}
-    assert len(folder.items.read_text(encoding="utf-8").splitlines()) == 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "no task is given"),
-        (("nope",), "no task named 'nope'"),
-        (("jsonl:FILE", "jsonl:FILE"), "is given twice"),
         (
             ("jsonl:FILE", "--verifier", "certainty"),
             "single, self_consistency:n=16 would not use its scores",
-        ),
-        (
-            ("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"),
-            "budget usd needs prices",
         ),
         (
             ("jsonl:FILE", "--subset-seed", "3"),
@@ -190,16 +116,10 @@ def test_the_manifest_holds_what_was_asked_for(
             ("jsonl:FILE", "--allow-unsandboxed-code"),
             "no task or verifier here runs code",
         ),
-        (("jsonl:FILE", "-m", "x"), "engine simulated takes no --model"),
-        (
-            ("jsonl:FILE", "--resume", "gone"),
-            "cannot read the manifest gone/manifest.json",
-        ),
         (
             ("jsonl:FILE", "--resume", "gone", "--out", "there"),
             "--out there has no effect",
         ),
-        (("jsonl:no-such-file.jsonl",), "no-such-file.jsonl"),
         (
             ("jsonl:FILE", "-e", "replay:trace.jsonl"),
             "--engine replay cannot be evaluated",
@@ -233,42 +153,15 @@ def test_the_whole_command_line_may_be_given_again(
     assert run(*line, "--resume", str(tmp_path / "run")).code == 0
 
 
-@pytest.mark.parametrize(
-    ("given", "diff"),
-    [
-        (
-            ("-s", "single"),
-            ["- the strategies: self_consistency:n=4", "+ the strategies: single"],
-        ),
-        (
-            ("--limit", "3"),
-            [
-                "- the subset of jsonl:path=FILE: all",
-                "+ the subset of jsonl:path=FILE: first 3",
-            ],
-        ),
-        (
-            ("-e", "simulated"),
-            [
-                "- the engine: simulated:answers=[4,6],tokens=20.0",
-                "+ the engine: simulated",
-            ],
-        ),
-    ],
-)
 def test_what_is_given_beside_resume_must_be_what_it_was(
-    given: tuple[str, ...],
-    diff: list[str],
-    asked: tuple[str, ...],
-    run: Run,
-    tmp_path: Path,
-    data: Path,
+    asked: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
     run(*asked)
-    ended = run("eval", *given, "--resume", str(tmp_path / "run"))
+    ended = run("eval", "-s", "single", "--resume", str(tmp_path / "run"))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines()[:-1] == [
-        line.replace("FILE", str(data)) for line in diff
+        "- the strategies: self_consistency:n=4",
+        "+ the strategies: single",
     ]
     assert ended.error.endswith("resume it with those, or start a new run")
 
@@ -286,12 +179,8 @@ def test_another_version_is_reported_and_does_not_stop_it(
     assert "note: numpy was 1.0, is " in ended.err
 
 
-@pytest.mark.parametrize(
-    ("signum", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
-)
 def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
-    signum: signal.Signals, code: int, data: Path, tmp_path: Path, run: Run
+    data: Path, tmp_path: Path, run: Run
 ) -> None:
     folder = tmp_path / "run"
     with GatedServer(free=2) as server:
@@ -300,9 +189,9 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
             "eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder)
         )
         read_until(process, lambda line: "2 of 5" in line)
-        process.send_signal(signum)
+        process.send_signal(signal.SIGTERM)
         ended = finish(process)
-        assert (ended.code, ended.out) == (code, "")
+        assert (ended.code, ended.out) == (143, "")
         assert ended.err.splitlines()[-2:] == [
             "interrupted",
             f"kept: 2 finished questions; continue with: reasoner eval --resume {folder}",
@@ -323,21 +212,6 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
         "interrupted" in line
         for line in (folder / "arms" / "jsonl.single" / "journal.jsonl").open()
     )
-
-
-def test_ctrl_c_before_the_engine_runs_leaves_nothing(
-    data: Path, tmp_path: Path
-) -> None:
-    with FakeServer(start_fault=Fault("silent")) as server:
-        engine = ("-e", "openai", "--base-url", server.url)
-        process = start(
-            "eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run")
-        )
-        read_until(process, lambda line: line.startswith("starting openai"))
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")
-    assert not (tmp_path / "run").exists()
 
 
 def test_questions_that_fail_are_reported_and_tried_again(
@@ -373,10 +247,10 @@ def test_questions_that_fail_are_reported_and_tried_again(
     assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 5, 0)
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
 def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
-    columns: int, data: Path, tmp_path: Path
+    data: Path, tmp_path: Path
 ) -> None:
+    columns = 80
     with GatedServer(free=3) as server:
         engine = ("-e", "openai", "--base-url", server.url)
         arguments = (
@@ -394,7 +268,6 @@ def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
         server.let(100)
         assert shown.finish() == 0
     assert re.match(r"3 of 5 · \d:\d\d left · [\d,]+ tokens each", lines[-1])
-    assert (columns == 40) != ("greedy" in lines[-1])
     assert max(map(len, lines)) <= columns
     assert any(
         line.startswith("report: reasoner report ") for line in shown.screen.lines

@@ -10,7 +10,7 @@ from reasoner.cli.terminal import Terminal
 from reasoner_evals.cli.progress import EvalProgress, TaskTally
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Grid, arms_of
-from reasoner_evals.runs.records import ItemRecord, Outcome
+from reasoner_evals.runs.records import ItemRecord
 from reasoner_evals.tuning.race import Race
 
 ARM = arms_of(Grid(("sums",)))[0]
@@ -53,21 +53,6 @@ def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> 
     # Wilson's upper limit of 1 of 6, as scipy's `binomtest(1, 6).proportion_ci(method="wilson")` gives it; the lower one
     # is exact, of which one or more right answers have a probability of 5 %.
     assert (low, high) == pytest.approx((1 - 0.95 ** (1 / 6), 0.56350), abs=1e-5)
-
-
-def test_without_a_terminal_lines_come_at_doublings_tenths_and_the_end() -> None:
-    written = io.StringIO()
-    live = EvalProgress(Terminal(io.StringIO(), written), clock=lambda: 0.0)
-    live.arm_started(ARM, 60, 0)
-    outcomes: tuple[Outcome, ...] = ("right", "wrong") * 30
-    for outcome in outcomes:
-        live.item_done(ARM, record(), outcome)
-    live.arm_finished(ARM)
-    said = written.getvalue().splitlines()
-    told = [line.removeprefix("sums.single: ").partition(" · ")[0] for line in said]
-    counts = [1, 2, 4, *range(8, 60, 8)]
-    assert told == ["60 questions", *(f"{count} of 60" for count in counts), "60 of 60"]
-    assert said[-1] == "sums.single: 60 of 60 · 120 tokens each · 50.0 % (38-62)"
 
 
 def test_the_time_left_counts_the_samples_and_tokens_of_questions_in_flight() -> None:

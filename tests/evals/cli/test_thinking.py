@@ -106,25 +106,8 @@ def test_levels_are_an_axis_of_an_evaluation_and_its_report(
         assert sum(isinstance(event, Sampled) for event in events) == 6
     assert run("eval", "--resume", str(folder), "-q").code == 0
     assert run("report", str(folder)).code == 0
-    report = (folder / "results.md").read_text()
-    assert "thinking=64" in report
-    assert "thinking=2000" in report
-    assert (
-        '<th scope="col" class="n">Thinking</th>'
-        in (folder / "report.html").read_text()
-    )
     for row in csv.DictReader((folder / "results.csv").open()):
         assert 0 < float(row["thinking_tokens"]) <= float(row["generated_tokens"]) / 2
-    assert (
-        run("runs", "export", str(folder), "--out", str(tmp_path / "run.csv")).code == 0
-    )
-    rows = list(csv.DictReader((tmp_path / "run.csv").open()))
-    whole = sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "final")
-    assert (
-        whole
-        == sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "reply")
-        > 0
-    )
 
 
 @pytest.mark.usefixtures("thinks")

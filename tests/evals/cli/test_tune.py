@@ -268,9 +268,7 @@ def test_candidates_that_all_fail_are_told_in_a_line_and_can_be_tried_again(
     ("content", "problem"),
     [
         (b'{"question": "1 + 1?"}', "has no column 'answer'"),
-        (b'{"question": "1 + 1?", "answer": null}', "has no answer in the column"),
         (b"\xeb\xff\x00", "is not UTF-8"),
-        (b'{"question": [[[[', "is not JSON"),
         (b"", "has no rows"),
     ],
 )
@@ -292,11 +290,6 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
         (("--out", "tuned"), "must be a file that ends in .toml"),
         (("--out", "x.toml", "--spend", "1"), "--spend is too little to find the size"),
         (("--out", "x.toml", "--limit", "1"), "1 question cannot be divided"),
-        (
-            ("--out", "x.toml", "--tokens", "sequential=2k"),
-            "--tokens must be an amount of tokens",
-        ),
-        (("--out", "x.toml", "-s", "nonsense"), "nonsense"),
         (("--out", "x.toml", "--tokens", "1k", "--seconds", "2"), "keep one"),
         (("--out", "x.toml", "--no-tokens", "--seconds", "nan"), "--seconds must be"),
         (
@@ -330,10 +323,6 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
         (
             ("--out", "tuned.toml", "--seed", "4"),
             "holds a race with other settings (task, seed)",
-        ),
-        (
-            ("--out", "tuned.toml", "--spend", "1m"),
-            "holds a race with other settings (task, spend)",
         ),
         (
             ("--out", "x.toml", "--runs", "."),
