@@ -54,7 +54,7 @@ def test_a_damaged_line_is_named_and_repaired_by_what_the_error_says(
     told = (
         run("eval", "--resume", folder)
         if path.name == "trace.jsonl"
-        else run("report", folder)
+        else run("compare", folder, folder)
     )
     assert (told.code, told.out) == (2, "")
     assert f"{path}:2 is damaged: its content does not match its checksum" in told.error
@@ -74,7 +74,7 @@ def test_a_damaged_line_is_named_and_repaired_by_what_the_error_says(
         ).code
         == 0
     )
-    assert run("report", folder).code == 0
+    assert run("compare", folder, folder).code == 0
     if path.name != "trace.jsonl":
         assert sorted(path.read_bytes().splitlines()) == sorted(content.splitlines())
 
