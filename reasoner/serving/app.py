@@ -24,7 +24,7 @@ from reasoner.serving.messages import CountRequest, MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.replies import Reply
-from reasoner.serving.requests import ChatRequest, checked, read
+from reasoner.serving.requests import ChatRequest, TokenizeRequest, checked, read
 from reasoner.serving.responses import KeptMessages, ResponseReply
 from reasoner.serving.service import ANYONE, Service
 from reasoner.serving.stream import (
@@ -41,6 +41,8 @@ TRACES: Final = "/v1/reasoner/traces/"
 MESSAGES: Final = "/v1/messages"
 """The beginning of the paths of Anthropic's clients."""
 COUNT: Final = f"{MESSAGES}/count_tokens"
+TOKENIZE: Final = "/tokenize"
+"""The path at which a vLLM server tells the tokens of a prompt; it is beside /v1."""
 REPLIES: Final[Mapping[str, Any]] = {
     "/v1/chat/completions": ChatReply,
     MESSAGES: MessageReply,
@@ -143,6 +145,7 @@ class App:
                 Route(TRACES + "{id}.jsonl", self._trace),
                 Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
                 Route(COUNT, self._count, methods=["POST"]),
+                Route(TOKENIZE, self._tokenize, methods=["POST"]),
                 *page_routes(),
             ],
             redirect_slashes=False,
@@ -269,7 +272,13 @@ class App:
 
     def _entry(self, name: str) -> dict[str, Any]:
         offer = self._service.offer
-        about = {"description": offer.models[name], "group": offer.group_of(name)}
+        thinking = offer.model.thinking
+        about = {
+            "description": offer.models[name],
+            "group": offer.group_of(name),
+            "max_model_len": offer.model.context or None,
+            "reasoning_parser": thinking.parser if thinking else "none",
+        }
         return {
             "id": name,
             "object": "model",
@@ -319,6 +328,24 @@ class App:
             chat = asked.chat
         [job] = choose(chat, self._service.offer)
         return reply({"input_tokens": await self._service.prompt_tokens(job)})
+
+    async def _tokenize(self, request: Request) -> Response:
+        """The token ids of a chat or a text, in vLLM's form; `in_thinking` says whether the chat opens thinking."""
+        asked = read(
+            await self._body(request.headers, request.receive), TokenizeRequest
+        )
+        service, offer = self._service, self._service.offer
+        about = {"max_model_len": offer.model.context}
+        if asked.messages:
+            with checked(ChatRequest):
+                chat = asked.chat
+            [job] = choose(chat, offer)
+            rendered = await service.tokenized(job)
+            ids = rendered.token_ids or ()
+            about["in_thinking"] = rendered.in_thinking
+        else:
+            ids = await service.encoded(asked.prompt, whole=asked.add_special_tokens)
+        return reply({"count": len(ids), "tokens": ids, **about})
 
     async def _tool_server(self) -> Any:
         """The server of tools, which the first request for one starts: its library takes long to import."""

@@ -14,6 +14,7 @@ from reasoner.serving.replies import (
     Step,
     Tokens,
     logprobs_of,
+    sampled_fields,
     usage,
     vendor_object,
 )
@@ -51,6 +52,7 @@ class ChatReply(Reply):
                     "logprobs": _logprobs(text.tokens),
                     "finish_reason": text.finish_reason,
                     "reasoner": vendor_object(result, self._prices),
+                    **sampled_fields(result),
                 }
             )
         vendor = choices[0]["reasoner"]
@@ -80,9 +82,11 @@ class ChatReply(Reply):
             text = ReplyText.of(result)
             chunks += self._said(index, self._streams[index].rest(text.blocks))
             vendor = vendor_object(result, self._prices)
+            last = self._chunk(index, {}, text.finish_reason)
+            last["choices"][0] |= sampled_fields(result)
             chunks.append(
                 {
-                    **self._chunk(index, {}, text.finish_reason),
+                    **last,
                     "reasoner": self._noted(index, vendor, text.content),
                 }
             )

@@ -21,6 +21,7 @@ from reasoner.registry import aliases, build, entries, load, spec_of
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import (
     MAX_COUNT,
+    ONLY_SAMPLED,
     PASSED,
     ChatRequest,
     StrictPart,
@@ -127,7 +128,7 @@ class Job:
 
     `rated_by` is the name of the verifier in the `Offer`. `notes` say what of the request is not done as it was sent.
     `draws_once` says whether one sequence is the reply; `streams` whether its text can be passed on as it comes;
-    `logprobs` whether the reply names the log-probabilities of its tokens.
+    `logprobs` whether the reply names the log-probabilities of its tokens, `by_ids` whether it has its token ids.
     """
 
     question: Question
@@ -141,6 +142,7 @@ class Job:
     draws_once: bool = False
     streams: bool = False
     logprobs: bool = False
+    by_ids: bool = False
 
     @property
     def passes_through(self) -> bool:
@@ -213,7 +215,7 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
             "with tools one reply is drawn and passed through: votes count answers, and a call of a tool is none"
         )
     if request.logprobs:
-        strategy = _with_logprobs(strategy)
+        strategy = _with_logprobs(strategy, request.top_logprobs)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     if (request.n > 1 or request.budget) and (
         samples := request.n * draws(strategy)
@@ -225,8 +227,13 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         )
         raise ApiError(400, problem, param=param)
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
+    question = _question(request.turns, kind, form)
+    if request.continue_token_ids:
+        ids = tuple(request.continue_token_ids)
+        question = replace(question, prompt=replace(question.prompt, token_ids=ids))
+    by_ids = request.by_ids
     job = Job(
-        _question(request.turns, kind, form),
+        question,
         strategy,
         offer.verifiers[rated_by] if rated_by else None,
         _budget(request, alias, offer),
@@ -236,9 +243,25 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         rated_by,
         once,
         # Only at its end is it known whether a text calls a tool, and what its tokens are.
-        streams=once and not form.tools and not request.logprobs,
-        logprobs=request.logprobs,
+        streams=once and (by_ids or not (form.tools or request.logprobs)),
+        logprobs=request.logprobs and not by_ids,
+        by_ids=by_ids,
     )
+    if by_ids and not job.passes_through:
+        raise ApiError(
+            400,
+            "token ids are of one completion, but this request asks for a strategy: leave one of them out",
+            param="return_token_ids"
+            if request.return_token_ids
+            else "continue_token_ids",
+        )
+    if request.top_logprobs and not by_ids:
+        raise ApiError(
+            400,
+            f"top_logprobs is not supported: {ONLY_SAMPLED}",
+            code="unsupported_parameter",
+            param="top_logprobs",
+        )
     return [
         job,
         *(replace(job, seed=(seed + index) % SEEDS) for index in range(1, request.n)),
@@ -381,13 +404,13 @@ def _formed(strategy: Any, form: ReplyForm) -> Any:
     return formed
 
 
-def _with_logprobs(strategy: Any) -> Any:
-    """The same strategy with the log-probabilities of sampled tokens, where it has none of its own."""
+def _with_logprobs(strategy: Any, top: int) -> Any:
+    """The same strategy with the log-probabilities of sampled tokens and of `top` others, where it has none itself."""
     inner, given = getattr(strategy, "of", None), getattr(strategy, "params", None)
     if inner is not None:
-        return replace(strategy, of=_with_logprobs(inner))
+        return replace(strategy, of=_with_logprobs(inner, top))
     if isinstance(given, SamplingParams) and given.logprobs is None:
-        return replace(strategy, params=replace(given, logprobs=0))
+        return replace(strategy, params=replace(given, logprobs=top))
     return strategy
 
 

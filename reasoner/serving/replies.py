@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, ClassVar, Final, Literal, NamedTuple, cast
 
 from pydantic import BaseModel
@@ -27,7 +28,7 @@ from reasoner.system.printing import clipped, counted, printable, valid_unicode
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.trace.replies import completions_in
-from reasoner.types import Completion, TokenIds, Vote, VoteState
+from reasoner.types import Completion, Logprobs, TokenIds, Vote, VoteState
 
 Document = dict[str, Any]
 BlockKind = Literal["thinking", "text", "call"]
@@ -142,7 +143,7 @@ class ReplyText:
         )
         if (
             result.job.question.prompt.tools
-            and not cut
+            and not (cut or result.job.by_ids)
             and (read := read_calls(content))
             and read.calls
         ):
@@ -173,6 +174,32 @@ def sampled_tokens(solution: Solution) -> tuple[TokenIds, tuple[float, ...]]:
         return (), ()
     start, ids = winner.usage.thinking_tokens, winner.continuation
     return ids[start:], winner.logprobs.sampled[start : len(ids)]
+
+
+def sampled_fields(result: Result) -> Document:
+    """The token ids of a sequence, what stopped it and its log-probabilities, where a job asks for ids."""
+    winner = _winner(result.solution) if result.job.by_ids else None
+    if winner is None:
+        return {}
+    logprobs = winner.logprobs or Logprobs()
+    rows = [
+        {
+            "token": f"token_id:{token}",
+            "logprob": own,
+            "top_logprobs": [{"token": "", "logprob": other} for other in others],
+        }
+        for token, own, others in zip_longest(
+            winner.token_ids[: len(logprobs.sampled)],
+            logprobs.sampled,
+            logprobs.top,
+            fillvalue=(),
+        )
+    ]
+    return {
+        "token_ids": winner.token_ids,
+        "stop_reason": winner.stop,
+        "logprobs": {"content": rows} if rows else None,
+    }
 
 
 def logprobs_of(tokens: Tokens) -> list[Document]:

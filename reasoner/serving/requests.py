@@ -80,6 +80,7 @@ Short = Annotated[str, Field(max_length=512)]
 Named = Annotated[str, Field(min_length=1, max_length=512)]
 ToolName = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
+TokenNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Limit = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
 
@@ -360,7 +361,6 @@ class ChatRequest(StrictPart):
         "extra_body": "put its fields into the body itself",
         "function_call": "use tool_choice",
         "functions": "use tools",
-        "top_logprobs": ONLY_SAMPLED,
     }
 
     model: Named
@@ -394,6 +394,12 @@ class ChatRequest(StrictPart):
         default_factory=dict
     )
     logprobs: bool = False
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    continue_token_ids: Annotated[list[TokenNumber], Field(fail_fast=True)] = Field(
+        default_factory=list
+    )
+    """What the reply begins with: the model continues after it."""
+    return_token_ids: bool = False
     modalities: list[Literal["text"]] = Field(default_factory=list)
     reasoning_effort: Effort | None = None
     thinking_token_budget: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
@@ -410,6 +416,11 @@ class ChatRequest(StrictPart):
                 "stream_options has no effect without stream: set stream to true"
             )
         return self
+
+    @property
+    def by_ids(self) -> bool:
+        """Whether it gives or wants token ids."""
+        return bool(self.return_token_ids or self.continue_token_ids)
 
     @property
     def chat(self) -> "ChatRequest":
@@ -452,6 +463,32 @@ class ChatRequest(StrictPart):
                 sorted((int(token), bias) for token, bias in self.logit_bias.items())
             ),
             bad_words=tuple(self.bad_words),
+        )
+
+
+class TokenizeRequest(LenientPart):
+    """A request of /tokenize, as a vLLM server takes it: a chat as the model reads it, or a text."""
+
+    model: Named
+    messages: Annotated[list[Turn], Field(max_length=MAX_TURNS, fail_fast=True)] = (
+        Field(default_factory=list)
+    )
+    prompt: str = ""
+    add_special_tokens: bool = True
+    tools: Annotated[list[Tool], Field(max_length=256)] = Field(default_factory=list)
+    reasoning_effort: Effort | None = None
+    thinking_token_budget: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+
+    @property
+    def chat(self) -> ChatRequest:
+        """The chat."""
+        return ChatRequest(
+            model=self.model,
+            messages=self.messages,
+            tools=self.tools,
+            reasoning_effort=self.reasoning_effort,
+            thinking_token_budget=self.thinking_token_budget,
+            reasoner=VendorOptions(strategy=build_client("strategy", PASSED)),
         )
 
 

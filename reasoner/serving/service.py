@@ -9,7 +9,14 @@ from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
-from reasoner.engine import Engine, TextPiece, TokenTextEngine
+from reasoner.engine import (
+    Engine,
+    RenderedPrompt,
+    TextPiece,
+    TokenIds,
+    TokenTextEngine,
+    continuation,
+)
 from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
@@ -22,6 +29,7 @@ from reasoner.serving.page import RecentTraces
 from reasoner.serving.replies import Result, Tokens, sampled_tokens, saved
 from reasoner.solution import Solution
 from reasoner.trace.events import Event
+from reasoner.types import Prompt, SamplingParams
 
 T = TypeVar("T")
 RETRY_SECONDS: Final = 5
@@ -167,6 +175,27 @@ class Service:
         """The tokens of a job's prompt; an upper bound where the engine does not know them."""
         return (await self._engine.render(job.question.prompt)).tokens
 
+    async def tokenized(self, job: Job) -> RenderedPrompt:
+        """The prompt of a job as the model reads it. Raises ApiError: 404, the engine takes no token ids."""
+        self._check_ids(404)
+        params: SamplingParams = job.strategy.params  # type: ignore[attr-defined] # it passes through
+        return await self._engine.render(job.question.prompt.at_level(params.thinking))
+
+    async def encoded(self, text: str, *, whole: bool) -> TokenIds:
+        """The ids of a text, as a `whole` prompt or after other text. Raises ApiError: as `tokenized`."""
+        self._check_ids(404)
+        ids = (
+            (await self._engine.render(Prompt(raw=text))).token_ids
+            if whole and text
+            else await self._engine.encode(text)
+        )
+        return ids or ()
+
+    def _check_ids(self, status: int) -> None:
+        if continuation(self._engine) != "exact":
+            problem = f"the engine {self._engine.name} takes no token ids"
+            raise ApiError(status, problem, code="unsupported_parameter")
+
     async def answer(
         self, jobs: Sequence[Job], client: str, follow: Follow | None = None
     ) -> list[Result]:
@@ -180,6 +209,8 @@ class Service:
         if jobs[0].logprobs and not isinstance(self._engine, TokenTextEngine):
             problem = f"logprobs is not supported: the engine {self._engine.name} does not know the texts of its tokens"
             raise ApiError(400, problem, code="unsupported_parameter", param="logprobs")
+        if jobs[0].by_ids:
+            self._check_ids(400)
         started, ledger = time.monotonic(), self.ledger.child()
         outcome: Outcome = "cancelled"
         results: list[Result] = []

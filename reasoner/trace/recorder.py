@@ -109,10 +109,11 @@ class Recorder:
         )
 
     def head(self, prompt: Prompt, digest: str, rendered: RenderedPrompt) -> None:
-        """A prompt is used. Its head is written the first time; `Sampled.child` identifies its continuations."""
+        """A prompt is used. One that continues no sample is written once; `Sampled.child` identifies the others."""
+        asked, grown = self.question.prompt, (prompt.text, prompt.token_ids)
         if (
             self.sink
-            and not (prompt.text or prompt.token_ids)
+            and grown in (("", ()), (asked.text, asked.token_ids))
             and digest not in self._heads
         ):
             self._heads.add(digest)

@@ -70,8 +70,8 @@ class OpenAIEngine(CheckedOptions):
     path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
     "none" for a model that does not think; "auto" finds it by the model's name and its chat template.
 
-    A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Each
-    sequence is one request with its own seed. Short replies that nothing can interrupt are not streamed.
+    A vLLM server, or `reasoner serve` on vLLM, gets token ids and continuation is exact; others get text, and `notes`
+    says so. Each sequence is one request with its own seed. Short replies that nothing can interrupt are not streamed.
 
     Raises:
         UsageError: an option is out of range.
@@ -144,7 +144,11 @@ class OpenAIEngine(CheckedOptions):
         chosen = await self._served_model()
         self._served = chosen.id
         rendered = await self._renderer.start(chosen, self.reasoning_parser)
-        self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
+        exact, own = self._renderer.exact, chosen.by_reasoner
+        self._dialect = Dialect(
+            vllm=not own and (exact or chosen.owned_by == "vllm"),
+            by_reasoner=own and exact,
+        )
         self._notes.add(
             "a cancelled sequence is counted up to the last event that the server sent"
         )
@@ -199,6 +203,11 @@ class OpenAIEngine(CheckedOptions):
     def continues(self) -> Continuation | None:
         """By its completions route or `continue_final_message`; a server that is not vLLM may have neither."""
         return "text" if self._renderer.exact or self._dialect.vllm else "never"
+
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether the server ends thinking itself at a number of tokens, as `reasoner serve` does."""
+        return self._dialect.by_reasoner
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.

@@ -7,9 +7,15 @@ from typing import Final
 from reasoner.engine import EngineUnavailable, RenderedPrompt, TokenIds
 from reasoner.engines import RenderedHead, SharedHeads, named_profile
 from reasoner.engines.openai.http import Notes, ServerConnection
-from reasoner.engines.openai.requests import merged
+from reasoner.engines.openai.requests import level_fields, merged
 from reasoner.engines.openai.values import ServedModel, Tokenized
-from reasoner.models.families import AUTO, profile_of, skip_text, template_arguments
+from reasoner.models.families import (
+    AUTO,
+    profile_for_parser,
+    profile_of,
+    skip_text,
+    template_arguments,
+)
 from reasoner.models.thinking import PartSplitter, ThinkingProfile, find, still_thinking
 from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel
 
@@ -28,6 +34,8 @@ class Renderer:
     extra: Mapping[str, object]
     notes: Notes
     served: str = ""
+    by_reasoner: bool = False
+    """Whether the server is `reasoner serve`, which knows thinking levels and how the model thinks."""
     exact: bool = False
     profile: ThinkingProfile | None = None
     _heads: SharedHeads[RenderedHead | None] = field(default_factory=SharedHeads)
@@ -39,18 +47,20 @@ class Renderer:
         Raises:
             UnknownName: no family of models has this reasoning parser.
         """
-        self.served = model.id
+        self.served, self.by_reasoner = model.id, model.by_reasoner
         rendered = await self._short(model)
         self.exact = True
         if rendered is None:
             self._without_ids()
-        profile = (
-            named_profile(parser)
-            if parser != AUTO
-            else profile_of(model.root or "") or profile_of(model.id)
-        )
+        if parser != AUTO:
+            profile = named_profile(parser)
+        elif self.by_reasoner:
+            profile = profile_for_parser(model.reasoning_parser)
+        else:
+            profile = profile_of(model.root or "") or profile_of(model.id)
         if (
             parser == AUTO
+            and not self.by_reasoner
             and rendered
             and profile
             and not await self._may_think(profile)
@@ -134,11 +144,12 @@ class Renderer:
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a text by the server's tokenizer; None where it has no route for that."""
-        return (
+        tokenized = (
             await self._tokenize({"prompt": text, "add_special_tokens": False})
             if self.exact
             else None
         )
+        return tokenized.tokens if tokenized else None
 
     async def head(self, prompt: Prompt) -> RenderedHead | None:
         """The rendered head; sequences that need it at the same time share one request and continue in their order."""
@@ -148,20 +159,28 @@ class Renderer:
 
     async def _render_head(self, prompt: Prompt) -> RenderedHead | None:
         if prompt.raw:
-            ids = await self._tokenize({"prompt": prompt.raw})
-            return None if ids is None else RenderedHead(ids)
+            tokenized = await self._tokenize({"prompt": prompt.raw})
+            return None if tokenized is None else RenderedHead(tokenized.tokens)
         level = prompt.thinking_level
+        if self.by_reasoner:
+            chat = self._chat(prompt.messages) | level_fields(level)
+            tokenized = await self._tokenize(chat | prompt.tool_fields)
+            if tokenized is None:
+                return None
+            return RenderedHead(tokenized.tokens, opened=bool(tokenized.in_thinking))
         chat = (
             self._chat(prompt.messages, template_arguments(self.profile, level))
             | prompt.tool_fields
         )
-        ids = await self._tokenize(chat)
-        if ids is None:
+        tokenized = await self._tokenize(chat)
+        if tokenized is None:
             return None
         opened = await self._opened(level)
         skip = skip_text(self.profile, level, opened=opened)
         skipped = await self.encode(skip) if skip else ()
-        return RenderedHead(ids + (skipped or ()), opened=opened and not skipped)
+        return RenderedHead(
+            tokenized.tokens + (skipped or ()), opened=opened and not skipped
+        )
 
     async def _opened(self, level: ThinkingLevel | None) -> bool:
         """Whether the chat template opens thinking at this level: what it adds for the reply shows it, no message."""
@@ -183,8 +202,8 @@ class Renderer:
             self._opens[level] = reading.thinking
         return self._opens[level]
 
-    async def _tokenize(self, body: Mapping[str, object]) -> TokenIds | None:
-        """The ids; None where the server has no such route, which then gets text."""
+    async def _tokenize(self, body: Mapping[str, object]) -> Tokenized | None:
+        """The reply with the ids; None where the server has no such route, which then gets text."""
         reply = await self.http.call(
             "POST", "/tokenize", {"model": self.served, **body}
         )
@@ -193,9 +212,9 @@ class Renderer:
             return None
         if not reply.ok:
             raise self.http.refusal(reply)
-        tokens = Tokenized.known(reply.body)
-        if tokens is None:
+        tokenized = Tokenized.known(reply.body)
+        if tokenized is None:
             raise EngineUnavailable(
                 f"{reply.where}: /tokenize sent no token ids: restart the server"
             )
-        return tokens.tokens
+        return tokenized

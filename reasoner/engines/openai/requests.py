@@ -14,7 +14,7 @@ from reasoner.errors import UsageError
 from reasoner.models.families import FAMILIES, skip_text, template_arguments
 from reasoner.models.thinking import PartSplitter, ThinkingProfile
 from reasoner.system.files import parse_json, read_whole
-from reasoner.types import NO_THINKING, Prompt, SamplingParams
+from reasoner.types import NO_THINKING, Prompt, SamplingParams, ThinkingLevel
 
 CONCURRENCY: Final = 1024
 """Concurrent requests, where the process may open as many connections."""
@@ -105,10 +105,11 @@ class Dialect:
     """What a server accepts.
 
     `unstreamed` are replies in one piece. `template` are arguments of the chat template, and `effort` is
-    `reasoning_effort`.
+    `reasoning_effort`. `by_reasoner` is `reasoner serve` on an engine that takes token ids.
     """
 
     vllm: bool = False
+    by_reasoner: bool = False
     limit: str = "max_tokens"
     seed: bool = True
     stream_options: bool = True
@@ -169,7 +170,8 @@ class Dialect:
                 }
         if request.watch:
             return "/v1/chat/completions", body | self._watching(request, profile)
-        if request.rendered.token_ids is None and request.prompt.messages:
+        as_chat = self.by_reasoner or request.rendered.token_ids is None
+        if as_chat and request.prompt.messages:
             return "/v1/chat/completions", body | self._chat(request, profile)
         return "/v1/completions", body | self._raw(request, profile)
 
@@ -204,6 +206,8 @@ class Dialect:
                 "logprobs": True,
                 "top_logprobs": min(k + 1, 20) if k and self.vllm else k,
             }
+        if self.by_reasoner:
+            body["return_token_ids"] = True
         return body
 
     def _turns(
@@ -211,6 +215,12 @@ class Dialect:
     ) -> dict[str, object]:
         """The messages, the beginning of the reply if there is one, and the thinking level."""
         spoken = [message.fields for message in prompt.messages]
+        if self.by_reasoner and (prompt.token_ids or not prompt.text):
+            continued = (
+                {"continue_token_ids": prompt.token_ids} if prompt.token_ids else {}
+            )
+            level = level_fields(prompt.thinking_level)
+            return {"messages": spoken} | level | prompt.tool_fields | continued
         body: dict[str, object] = (
             {"messages": spoken} | self._level(prompt, profile) | prompt.tool_fields
         )
@@ -285,6 +295,15 @@ class Dialect:
             | self._turns(prompt, profile)
             | {"logprob_token_ids": list(request.watch)}
         )
+
+
+def level_fields(level: ThinkingLevel | None) -> dict[str, object]:
+    """A thinking level as `reasoner serve` takes it."""
+    if level is None:
+        return {}
+    return {
+        "reasoning_effort" if isinstance(level, str) else "thinking_token_budget": level
+    }
 
 
 def _refuses(message: str, name: str) -> bool:

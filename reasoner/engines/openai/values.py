@@ -23,7 +23,9 @@ Items = Annotated[list[_T], _FirstError()]
 Text = InstanceOf[str]
 """A text that may hold one half of a surrogate pair: the other half may be in the next event."""
 Count = Annotated[int, Field(ge=0, le=MAX_PER_REQUEST)]
-"""A number of tokens, or a token id."""
+"""A number of tokens."""
+TokenNumber = Annotated[int, Field(ge=0, lt=2**31)]
+"""A token id."""
 # A log-probability is at most 0, up to rounding; servers write -9999 for impossible tokens.
 Logprob = Annotated[float, Field(ge=-1e6, le=1e-3)]
 
@@ -165,7 +167,7 @@ class SentChoice(ServerObject):
     text: Text | None = None
     delta: SentMessage | None = None
     message: SentMessage | None = None
-    token_ids: Items[Count] | None = None
+    token_ids: Items[TokenNumber] | None = None
     logprobs: SentLogprobs | None = None
     finish_reason: Text | None = None
     stop_reason: Any = None
@@ -238,12 +240,19 @@ class ServedModel(ServerObject):
     """A model in the reply of /models.
 
     `max_model_len` and `root` are vLLM's: the window in tokens, and the id or path that the model was loaded from.
+    `reasoning_parser` says how the model thinks; only `reasoner serve` has it.
     """
 
     id: Text
     owned_by: Text | None = None
     max_model_len: Count | None = None
     root: Text | None = None
+    reasoning_parser: Text = "none"
+
+    @property
+    def by_reasoner(self) -> bool:
+        """Whether `reasoner serve` serves it, which continues chats by token ids."""
+        return self.owned_by == "reasoner"
 
 
 class ServedModels(ServerObject):
@@ -258,13 +267,17 @@ class ServedModels(ServerObject):
 
 
 class Tokenized(ServerObject):
-    """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked."""
+    """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked.
+
+    `in_thinking` says whether the chat opens thinking; only `reasoner serve` has it.
+    """
 
     tokens: Annotated[
-        tuple[Count, ...], _FirstError(), Field(min_length=1, strict=False)
+        tuple[TokenNumber, ...], _FirstError(), Field(min_length=1, strict=False)
     ]
     max_model_len: Count = 0
     token_strs: Items[Text] | None = None
+    in_thinking: bool | None = None
 
 
 def message_of(body: bytes) -> str:

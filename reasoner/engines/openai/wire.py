@@ -55,8 +55,10 @@ class Draft:
     names_stop: bool = False
     reported: ReportedUsage | None = None
     unreported: int = 0
+    pieces: int = 0
+    """Events with text."""
     received: int = 0
-    """A lower bound on the tokens that arrived: one for each piece that is not empty."""
+    """A lower bound on the tokens that arrived: one for each event with text."""
     events: int = 0
     cut: bool = False
     """Whether the sequence was cut here, as it fell below its floor or is due."""
@@ -123,14 +125,14 @@ class Draft:
             self.text.append(piece)
         if thought:
             self.thinking.append(thought)
-        arrived = 1 if piece or thought or calls else 0
+        self.pieces += bool(piece or thought or calls)
         if ids or rows:
             self.token_ids += ids or ()
-            arrived = max(arrived, len(ids or ()), len(rows))
             self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
             self._add_logprobs(rows, ends=bool(choice.finish_reason))
-        self.received += arrived
-        self.unreported += arrived
+        before = self.received
+        self.received = max(self.pieces, len(self.token_ids), len(self.sampled))
+        self.unreported += self.received - before
         if choice.finish_reason:
             stop = choice.stop_reason
             self.finish, self.stop = (
@@ -302,6 +304,10 @@ class Draft:
         if thinking and not text and closed(prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return ReplyParts("", thinking, tokens=0)
+        by_ids = self.profile and self.profile.end and self.token_ids
+        if thinking and by_ids:
+            where = self.thinking_ids
+            return ReplyParts(thinking, text, where.unclosed, where.thinking)
         if thinking:
             return ReplyParts(thinking, text, unclosed=not text)
         opened = self.request.rendered.in_thinking
@@ -309,7 +315,7 @@ class Draft:
             return ReplyParts("", text, tokens=0)
         cut = self.finish == "length" and not closed(prompt, self.profile)
         parts = by_text(text, self.profile, opened=opened, cut=cut)
-        if self.profile and self.profile.end and self.token_ids:
+        if by_ids:
             where = self.thinking_ids
             # A model can spell a marker in other tokens, and a call ends thinking too.
             return (
@@ -382,7 +388,10 @@ def _is_cut(text: str) -> bool:
 async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
     """The parts of a reply; the server counts the thinking tokens that ids do not show."""
     parts, ids = draft.parts(), draft.continuation
-    if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
+    counted = draft.reported and draft.reported.thinking is not None
+    if counted or parts.tokens is not None:
+        return parts
+    if parts.thinking and not parts.unclosed and ids:
         final_ids = await renderer.encode(parts.final)
         return (
             parts
