@@ -22,7 +22,6 @@ from reasoner.types import (
 __all__ = [
     "NO_LOGPROB",
     "CacheOwner",
-    "ChainKeeper",
     "ConfidenceFloor",
     "Engine",
     "EngineError",
@@ -317,14 +316,6 @@ class QuestionHolder(Protocol):
 
     def release(self, question_id: str) -> None:
         """The question has ended: free what is kept for it. Does nothing for an unknown question."""
-
-
-@runtime_checkable
-class ChainKeeper(Protocol):
-    """An engine of several models; each continues the chains that it began."""
-
-    def resume(self, question_id: str, completion: Completion) -> None:
-        """Know a sequence that was drawn before the run was interrupted, as if it had been drawn now."""
 
 
 def release(question_id: str, *plugins: object) -> None:

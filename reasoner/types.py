@@ -52,15 +52,13 @@ TokenIds = tuple[int, ...]
 class Usage:
     """Tokens of one sequence as the engine counted them; `cached_tokens` of the prompt were not computed.
 
-    `thinking_tokens` are those of the generated ones that belong to thinking, its markers included. `flops` are given
-    by an engine of several models, which alone knows whose tokens they are; else None.
+    `thinking_tokens` are those of the generated ones that belong to thinking, its markers included.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
     thinking_tokens: int = 0
-    flops: int | None = None
 
     @property
     def fault(self) -> str:

@@ -42,7 +42,7 @@ PUBLIC = {
         note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
-        NO_LOGPROB CacheOwner ChainKeeper ConfidenceFloor Engine EngineError EngineUnavailable FinishReason
+        NO_LOGPROB CacheOwner ConfidenceFloor Engine EngineError EngineUnavailable FinishReason
         FreeEngine LengthTeller Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt
         ReplicatedEngine RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage
         UsageMeter continuation limits_thinking release reset_caches

@@ -132,9 +132,9 @@ def test_nesting_and_length_are_bounded() -> None:
 
 def test_options_are_left_out_at_every_depth() -> None:
     spec = Spec.parse(
-        "mixture(members=[ray(engine=vllm(model_id=x,kv_gib=2),replicas=2),openai(timeout=9)])"
+        "ensemble(members=[ray(engine=vllm(model_id=x,kv_gib=2),replicas=2),openai(timeout=9)])"
     )
     assert (
         str(spec.without("kv_gib", "replicas", "timeout"))
-        == "mixture:members=[ray(engine=vllm(model_id=x)),openai]"
+        == "ensemble:members=[ray(engine=vllm(model_id=x)),openai]"
     )

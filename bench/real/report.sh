@@ -59,9 +59,6 @@ run equations "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl.gz -s best_of_n:n=16,sel
 # The questions that both models answered
 run gsm8k-small "$(of_small gsm8k)" pool:gsm8k-1.5b.jsonl.gz -s single -s self_consistency:n=16
 run gsm8k-large "$(of_large gsm8k)" pool:gsm8k-1.5b.jsonl.gz "${few[@]}"
-members="pool(path=gsm8k-0.5b.jsonl.gz,model_id=$small),pool(path=gsm8k-1.5b.jsonl.gz,model_id=$large)"
-run gsm8k-mixture "mixture:members=[$members],levels=none" pool:gsm8k-1.5b.jsonl.gz \
-    -s "escalate:n=2,then=single(temperature=0)" -s "escalate:n=4,then=single(temperature=0)"
 
 run math "$(of_small math)" pool:math-0.5b.jsonl.gz "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
 

@@ -178,7 +178,7 @@ engine_options = together(
         "--model",
         metavar="PATH_OR_ID",
         section="Model",
-        several="several models need --engine mixture, or a run each and `reasoner compare`",
+        several="several models need a run each, and `reasoner compare`",
         help="Model: a folder, a Hugging Face id, or a server's id.  [default: embedded]",
     ),
     option(
@@ -193,7 +193,7 @@ engine_options = together(
         "--base-url",
         metavar="URL",
         section="Model",
-        several="several servers of one model need a router before them, several models --engine mixture",
+        several="several servers of one model need a router before them",
         help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai.  [default: the "
         "variable REASONER_BASE_URL]",
     ),

@@ -7,13 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reasoner.budget import Cost
-from reasoner.engine import (
-    ChainKeeper,
-    Progress,
-    SampleRequest,
-    TextPiece,
-    limits_thinking,
-)
+from reasoner.engine import Progress, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
 from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, each
@@ -204,10 +198,7 @@ class _SequenceJob(EngineRequest):
                 else None
             )
             if event := executor.recorded(sequence.op, Sampled, *name):
-                completion = event.completion(sequence.prompt)
-                if isinstance(executor.engine, ChainKeeper):
-                    executor.engine.resume(executor.question.id, completion)
-                return completion
+                return event.completion(sequence.prompt)
             if thought:
                 return await self._answer(thought.completion(sequence.prompt))
         if self.due and self.due():

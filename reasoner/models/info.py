@@ -49,9 +49,7 @@ class ModelInfo:
         )
 
     def flops_of(self, usage: Usage) -> int | None:
-        """Floating-point operations of one request: those that its engine gave, or else by the geometry, or None."""
-        if usage.flops is not None:
-            return usage.flops
+        """Floating-point operations of one request; None where the geometry is unknown."""
         return self.flops(
             prompt=usage.prompt_tokens,
             cached=usage.cached_tokens,

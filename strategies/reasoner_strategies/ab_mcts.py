@@ -52,8 +52,8 @@ class AbMcts(CheckedOptions):
     Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
     `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are known by then.
 
-    With `levels`, each generation also chooses its thinking level, among these and the default: members of a mixture
-    with the same `levels`, or how much one model thinks. A level draws a score from the ratings of all that was
+    With `levels`, each generation also chooses its thinking level, among these and the default, which is how much the
+    model thinks. A level draws a score from the ratings of all that was
     generated at it, and the highest one generates (treequest's bandit over models); no answer counts as 0. `prices` are
     what a generated token costs at each level, the default last. With them, a level draws a law of its ratings, and the
     expected gain over the best rating so far decides, divided by the price and the mean tokens of a generation

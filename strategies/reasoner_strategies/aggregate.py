@@ -53,8 +53,8 @@ class Aggregate(CheckedOptions):
     most `summary_tokens`.
 
     A group whose answers are equal is not written again with `agreed=vote`: one of its replies takes the slot. "write"
-    writes it like the others. A thinking level, such as none, writes it at that level: a mixture with `levels` has a
-    cheap member for it. (Squeeze-Evolve routes by a percentile of the groups' confidence or diversity instead.) If all
+    writes it like the others. A thinking level, such as none, writes it at that level.
+    (Squeeze-Evolve routes by a percentile of the groups' confidence or diversity instead.) If all
     groups agree under "vote", the search ends.
 
     Replies without an answer are not shown; one that was to replace a group leaves its slot to the group's vote. Where

@@ -20,7 +20,7 @@ class Escalate(CheckedOptions):
     answer, that is it. Otherwise, also if one has no answer, `then` answers: a strategy with sampling options of its
     own, by default one sample with `params`. Its answer has one vote, and the cheap ones share less than one: they
     decide only where it has no answer. This is a cascade by agreement (Yue 2024, 2310.03094) between two levels of one
-    model, or two models of a mixture with `levels`. The cheap samples of a model that does not think differ in nothing
+    model. The cheap samples of a model that does not think differ in nothing
     from the last one.
     """
 

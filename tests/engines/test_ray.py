@@ -229,7 +229,6 @@ async def test_what_cannot_start_is_refused_in_one_line(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         ("ray:address=ray://host:1", "address must be auto"),
-        ("ray:engine=mixture(members=[simulated,simulated])", "write mixture:members"),
         ("ray:engine=ray(engine=simulated)", "ray cannot run the engine RayEngine"),
     ],
 )

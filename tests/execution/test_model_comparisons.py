@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from reasoner import Answer, Question, solve_many
 from reasoner.answers.asking import comparison_prompt, reads_yes
-from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
@@ -165,21 +164,15 @@ def test_engines_without_a_tokenizer_say_it_in_words() -> None:
         async def encode(self, text: str) -> None:
             return None
 
-    def engine() -> Wordless:
-        script = AskedModel(
-            replies(
-                *(f"The answer is {text}" for text in ("apple", "big apple", "plum"))
-            )
-        )
-        return Wordless(script)
-
-    for one in (engine(), MixtureEngine((engine(), engine()))):
-        events: list[Event] = []
-        solution = asyncio.run(answered(QUESTION, SelfConsistency(n=3), one, events))  # type: ignore[arg-type]
-        assert [
-            event.yes for event in events if isinstance(event, AnswersCompared)
-        ] == [(1.0, 1.0), (0.0,)]
-        assert sorted(vote.count for vote in solution.vote_state.votes) == [1, 2]
+    texts = ("apple", "big apple", "plum")
+    script = AskedModel(replies(*(f"The answer is {text}" for text in texts)))
+    events: list[Event] = []
+    solution = asyncio.run(
+        answered(QUESTION, SelfConsistency(n=3), Wordless(script), events)  # type: ignore[arg-type]
+    )
+    compared = [event.yes for event in events if isinstance(event, AnswersCompared)]
+    assert compared == [(1.0, 1.0), (0.0,)]
+    assert sorted(vote.count for vote in solution.vote_state.votes) == [1, 2]
     simulated = SimulatedEngine(answers=("apple", "big apple"))
     solution = asyncio.run(answered(QUESTION, SelfConsistency(n=6), simulated, []))  # type: ignore[arg-type]
     assert len(solution.vote_state.votes) == 2

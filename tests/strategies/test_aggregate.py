@@ -8,7 +8,6 @@ import pytest
 
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.mixture import MixtureEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
@@ -131,33 +130,6 @@ def test_a_group_that_agrees_is_written_only_if_it_is_to_be(
     assert solution.answer is not None
     assert solution.answer.key == ("9" if requests else "7")
     assert solution.ended_by == ("strategy" if requests else "rule")
-
-
-def test_a_mixture_gives_the_groups_that_agree_to_its_cheap_member() -> None:
-    def member(key: str) -> ScriptedEngine:
-        def script(request: SampleRequest) -> str:
-            first = request.prompt.messages == QUESTION.prompt.messages
-            return f"the answer is {'7788'[request.index] if first else key}"
-
-        return ScriptedEngine(script)
-
-    engine = MixtureEngine((member("1"), member("2")), levels=("none",))
-    solution = solve_sync(
-        QUESTION, build("strategy", "aggregate:n=4,k=2,rounds=1,agreed=none"), engine
-    )
-    written = [
-        reply for reply in solution.samples if reply.answer and reply.answer.key in "12"
-    ]
-    for reply in written:
-        answers = {
-            each.split()[-1]
-            for each in _CANDIDATES.findall(
-                reply.completion.prompt.messages[-1].content
-            )
-        }
-        assert reply.answer is not None
-        assert (reply.answer.key == "1") == (len(answers) == 1)
-    assert {reply.answer.key for reply in written if reply.answer} == {"1", "2"}
 
 
 def test_a_reply_without_an_answer_leaves_its_slot_to_the_vote_of_its_group() -> None:

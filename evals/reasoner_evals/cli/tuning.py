@@ -17,7 +17,6 @@ from reasoner.cli.given import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import ANSWERED, USAGE
 from reasoner.engine import Engine, EngineError
-from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import TraceError, UsageError, require
 from reasoner.journal.folder import check_free, write_whole, writing
@@ -38,15 +37,11 @@ from reasoner_evals.tuning.candidates import (
     PILOT,
     Candidate,
     Kept,
-    RacingModel,
-    SizedCandidates,
     Sizes,
     baselines,
     free_verifier,
-    is_single,
     pace_of,
     price_of,
-    racing_models,
     sized,
     strategies_for,
 )
@@ -109,17 +104,6 @@ class Tuning:
     def questions(self) -> int:
         """How many race and judge."""
         return len(self.sides.race) + len(self.sides.judge)
-
-    @property
-    def models(self) -> tuple[RacingModel, ...]:
-        """What races; the prices are known once the engine has started."""
-        return racing_models(self.engine)
-
-    def strategies_of(self, model: RacingModel) -> tuple[str, ...]:
-        """The strategies of a model. A single sample of a mixture is one of its members'."""
-        if len(self.models) == 1 or model.name:
-            return self.strategies
-        return tuple(each for each in self.strategies if not is_single(each))
 
     @property
     def file(self) -> Path:
@@ -185,10 +169,6 @@ def prepared(
     strategies = options.with_sampling(named)
     if not str(goal):
         _check_sizes(strategies, spend)
-    if goal.seconds and isinstance(engine, MixtureEngine):
-        raise UsageError(
-            "--seconds has the pace of one model: give --tokens for several, or one engine"
-        )
     verifier = verifier_of(options, strategies, engine)
     if judge_on is None:
         judge, sides = data, split(data.items)
@@ -324,7 +304,7 @@ class TuneRun(EngineRun):
             asked = Rounds(
                 path=setup.folder,
                 data=setup.data,
-                models=setup.models,
+                engine=setup.engine,
                 verifier=setup.verifier,
                 verifier_spec=setup.decided.verifier,
                 seed=setup.seed,
@@ -332,10 +312,6 @@ class TuneRun(EngineRun):
                 command=self.command,
                 latest=sizes.latest(setup.goal),
             )
-            for model in setup.models[1:]:
-                progress.note(
-                    f"note: a token of {model.name} counts as {model.price:.3g}"
-                )
             raced = await self._raced(asked, sizes)
             self.outcome = await self._judged(asked, sizes, raced)
         write(self.outcome)
@@ -346,31 +322,20 @@ class TuneRun(EngineRun):
         questions = [item.question for item in setup.sides.race[:PILOT]]
         asked = len(rounds(len(setup.sides.race))[0]) + 2 * len(setup.sides.judge)
         most = (setup.spend or math.inf) - asked * (setup.goal.tokens or 0)
-        for model, spec, label in self._labelled():
-            if label in sizes.by_strategy:
+        for spec in setup.strategies:
+            if spec in sizes.by_strategy:
                 continue
-            self.display.begin(f"measuring sizes of {printable(label)}")
-            tokens = setup.goal.tokens and max(
-                1, round(setup.goal.tokens / model.price)
-            )
+            self.display.begin(f"measuring sizes of {printable(spec)}")
             own = await sized(
                 spec,
-                replace(setup.goal, tokens=tokens),
+                setup.goal,
                 questions,
-                model.engine,
+                setup.engine,
                 setup.verifier,
                 self.display.note,
-                (most - sizes.tokens) / model.price,
+                most - sizes.tokens,
             )
-            result = SizedCandidates(
-                candidates=tuple(
-                    each.model_copy(update={"model": model.name})
-                    for each in own.candidates
-                ),
-                left_out=own.left_out,
-                tokens=own.tokens * model.price,
-            )
-            sizes = Sizes(by_strategy={**sizes.by_strategy, label: result})
+            sizes = Sizes(by_strategy={**sizes.by_strategy, spec: own})
             if own.tokens:
                 self._keep(sizes)
         if setup.goal.seconds and not sizes.pace:
@@ -389,16 +354,10 @@ class TuneRun(EngineRun):
         kept = _KeptRace(setup=self.setup.decided, sizes=sizes)
         write_whole(self.setup.file, [sealed_line(kept)])
 
-    def _labelled(self) -> Iterator[tuple[RacingModel, str, str]]:
-        """Each model with each of its strategies, and the label of both."""
-        for model in self.setup.models:
-            for spec in self.setup.strategies_of(model):
-                yield model, spec, f"{spec} on {model.name}" if model.name else spec
-
     async def _raced(self, all_rounds: Rounds, sizes: Sizes) -> _Raced:
         """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
-        specs = [each.label for each in candidates]
+        specs = [each.spec for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
         goal, latest = sizes.price(setup.goal), sizes.latest(setup.goal) or math.inf
         race = Race(empty.right, empty.tokens, empty.sequential, goal, latest)
@@ -466,11 +425,11 @@ class TuneRun(EngineRun):
             self.display,
             raced.race,
         )
-        specs = [each.label for each in candidates]
+        specs = [each.spec for each in candidates]
         chosen = race.choice()
         progress.begin(f"judging {specs[chosen]}")
         own = candidates[chosen]
-        compared = baselines(candidates, race, chosen, setup.models)
+        compared = baselines(candidates, race, chosen, setup.engine)
         if own not in [each for _, each in compared]:
             compared.append(("the choice of the race", own))
         judged = [each for _, each in compared]
@@ -481,10 +440,7 @@ class TuneRun(EngineRun):
                 if who not in progress.errors
             ]
         asked = tuple(
-            dict.fromkeys(
-                Candidate(spec=each.spec, arm=each.spec, model=each.model)
-                for each in judged
-            )
+            dict.fromkeys(Candidate(spec=each.spec, arm=each.spec) for each in judged)
         )
         read = await self._asked(
             replace(all_rounds, data=setup.judge),
@@ -496,36 +452,34 @@ class TuneRun(EngineRun):
         if len(read.errors) == len(asked):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
         values = {
-            each.label: JudgedStrategy(
-                each.label, *(column[at] for column in read.measured)
+            each.spec: JudgedStrategy(
+                each.spec, *(column[at] for column in read.measured)
             )
             for at, each in enumerate(asked)
         }
         judge = partial(
             verdict,
-            baselines=[(name, values[each.label]) for name, each in compared],
+            baselines=[(name, values[each.spec]) for name, each in compared],
             groups=list(read.groups) if all(read.groups) else None,
         )
-        judgement = judge(values[own.label])
+        judgement = judge(values[own.spec])
         if better := judgement.better:
-            own = next(each for each in judged if each.label == better.other.spec)
+            own = next(each for each in judged if each.spec == better.other.spec)
             judgement = judge(better.other)
         progress.begin("writing the profile")
-        model = next(each for each in setup.models if each.name == own.model)
         # A profile promises nothing of samples that a limit cuts.
         profile = (
             None
             if setup.goal.seconds
             else profile_of(
                 all_rounds.calibrated(
-                    model,
                     raced.rounds
                     if setup.judge is not setup.data
                     else [*raced.rounds, "judge"],
                 ),
                 setup.data.items,
                 setup.binning,
-                model.engine.model.name,
+                setup.engine.model.name,
                 str(setup.folder),
             )
         )
@@ -546,14 +500,10 @@ class TuneRun(EngineRun):
                 for spec, each in sizes.by_strategy.items()
                 if each.left_out
             },
-            model=model.engine.model.name,
+            model=setup.engine.model.name,
             errors=dict(progress.errors),
             latest=sizes.latest(setup.goal),
-            engine=(
-                {"engine": without_secrets(spec_of(model.engine))}
-                if model.name
-                else setup.options.named_engine
-            ),
+            engine=setup.options.named_engine,
             source=setup.data.source,
             judge=setup.judge.source,
             profile=profile,

@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from statistics import fmean
-from typing import Final, NamedTuple
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from reasoner import Budget, Cost, Question
 from reasoner.engine import Engine, EngineUnavailable
-from reasoner.engines.mixture import MixtureEngine
 from reasoner.errors import EngineDied, ReasonerError, UsageError
 from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
@@ -56,46 +55,6 @@ FREE_VERIFIERS: Final[Mapping[str, str]] = {
 """A verifier that costs no tokens, for a kind of answer."""
 
 
-class RacingModel(NamedTuple):
-    """A model that races, and how many tokens one of its tokens counts as."""
-
-    name: str
-    """Of a member of a mixture that answers alone; empty for the engine as it is."""
-    engine: Engine
-    price: float = 1.0
-    folder: str = ""
-    """Where its rounds are, in the folder of the race."""
-
-
-def racing_models(engine: Engine) -> tuple[RacingModel, ...]:
-    """The engine; of a mixture, also its members, each alone.
-
-    A token counts as its share of the FLOPs of the largest member's, and one of the mixture as their mean. Where those
-    are unknown, all count alike.
-    """
-    if not isinstance(engine, MixtureEngine):
-        return (RacingModel("", engine),)
-    flops = [
-        each.model.flops(prompt=0, cached=0, generated=1) or 0
-        for each in engine.members
-    ]
-    most = max(flops) if all(flops) else 0
-    prices = [each / most if most else 1.0 for each in flops]
-    names = [each.model.name for each in engine.members]
-    alone = (
-        RacingModel(
-            name if names.count(name) == 1 else f"{name} ({at})",
-            member,
-            price,
-            f"model-{at}",
-        )
-        for at, (name, member, price) in enumerate(
-            zip(names, engine.members, prices, strict=True), 1
-        )
-    )
-    return (RacingModel("", engine, fmean(prices)), *alone)
-
-
 class Kept(BaseModel):
     """What is kept in the folder of a race."""
 
@@ -113,13 +72,6 @@ class Candidate(Kept):
     stop: str = ""
     """The rule that ends its vote, replayed on the pool."""
     order: Order = "launch"
-    model: str = ""
-    """The member of a mixture that answers alone; empty for the engine as it is."""
-
-    @property
-    def label(self) -> str:
-        """Its spec, with its model where there are several."""
-        return f"{self.spec} on {self.model}" if self.model else self.spec
 
     @property
     def votes(self) -> bool:
@@ -128,13 +80,10 @@ class Candidate(Kept):
 
 
 @cache
-def drawn_by(candidate: Candidate) -> tuple[str, str]:
-    """The model, and what draws the samples: an arm, or a way of sampling that pools share."""
+def drawn_by(candidate: Candidate) -> str:
+    """What draws the samples: an arm, or a way of sampling that pools share."""
     strategy = build("strategy", candidate.arm)
-    return (
-        candidate.model,
-        repr(sampling_of(strategy)) if candidate.size else candidate.arm,
-    )
+    return repr(sampling_of(strategy)) if candidate.size else candidate.arm
 
 
 def is_single(spec: str) -> bool:
@@ -345,13 +294,9 @@ def baselines(
     candidates: Sequence[Candidate],
     race: Race,
     chosen: int,
-    models: Sequence[RacingModel],
+    engine: Engine,
 ) -> list[tuple[str, Candidate]]:
-    """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, the largest.
-
-    Of several models, the sample is of the one whose samples were right most often; the vote is of the model that
-    was chosen.
-    """
+    """One sample, and the plain vote that costs about what the chosen one does; for one sample, the largest vote."""
     own = candidates[chosen]
     single = candidates[
         max(
@@ -359,13 +304,12 @@ def baselines(
             key=lambda who: (who == chosen, race.accuracy(who)),
         )
     ]
-    engine = next(each.engine for each in models if each.name == single.model)
     greedy = is_greedy(single.spec, thinks=engine.model.thinking is not None)
     named = [(SINGLES[0] if greedy else SINGLES[1], single)]
     votes = [
         (who, each)
         for who, each in enumerate(candidates)
-        if each.votes and not each.stop and each.model == own.model
+        if each.votes and not each.stop
     ]
     if not votes:
         return named

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner import Budget, Prices
+from reasoner.engine import Engine
 from reasoner.errors import TraceError
 from reasoner.registry import build
 from reasoner.verifier import Verifier
@@ -32,7 +33,7 @@ from reasoner_evals.runs.records import Arm, RunFolder, counted_records
 from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
 from reasoner_evals.stats import Floats
 from reasoner_evals.tasks import GradedQuestion, TaskData
-from reasoner_evals.tuning.candidates import Candidate, RacingModel
+from reasoner_evals.tuning.candidates import Candidate
 
 
 class RoundMeasures(NamedTuple):
@@ -75,7 +76,7 @@ class Rounds:
 
     path: Path
     data: TaskData
-    models: tuple[RacingModel, ...]
+    engine: Engine
     verifier: Verifier | None
     verifier_spec: str
     seed: int
@@ -84,19 +85,9 @@ class Rounds:
     latest: int = 0
     """The sequential tokens that a question may take; 0 without a limit."""
 
-    def folder(self, model: RacingModel, name: str) -> RunFolder:
-        """The folder of a round, of the candidates of one model."""
-        return RunFolder(self.path / model.folder / name)
-
-    def _racing(
-        self, candidates: Sequence[Candidate], inside: Sequence[int]
-    ) -> list[tuple[RacingModel, list[int]]]:
-        """Each model that has candidates among these, with them."""
-        own = (
-            (model, [who for who in inside if candidates[who].model == model.name])
-            for model in self.models
-        )
-        return [(model, racing) for model, racing in own if racing]
+    def folder(self, name: str) -> RunFolder:
+        """The folder of a round."""
+        return RunFolder(self.path / name)
 
     async def ask(
         self,
@@ -113,19 +104,7 @@ class Rounds:
             TraceError: a file cannot be read or written.
             EngineError: the engine does not answer any more.
         """
-        for model, racing in self._racing(candidates, inside):
-            asked = [candidates[who] for who in racing]
-            await self._ask(model, name, asked, items, watcher)
-
-    async def _ask(
-        self,
-        model: RacingModel,
-        name: str,
-        candidates: Sequence[Candidate],
-        items: tuple[GradedQuestion, ...],
-        watcher: Watcher,
-    ) -> None:
-        folder = self.folder(model, name)
+        folder = self.folder(name)
         source = self.data.source.model_copy(
             update={"items": len(items), "subset": str(Subset())}
         )
@@ -134,8 +113,8 @@ class Rounds:
         with folder.writing(fresh=not folder.manifest.exists()):
             manifest = freeze(
                 tasks,
-                self._arms(candidates),
-                model.engine,
+                self._arms([candidates[who] for who in inside]),
+                self.engine,
                 self.prices,
                 command=self.command,
             )
@@ -149,7 +128,7 @@ class Rounds:
             write_items(folder, tasks)
             if not _is_whole(folder):
                 await evaluate(
-                    folder, manifest, tasks, model.engine, self.verifier, watcher
+                    folder, manifest, tasks, self.engine, self.verifier, watcher
                 )
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
@@ -171,48 +150,41 @@ class Rounds:
         self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
     ) -> FinishedRound:
         """A finished round in which these of the candidates were asked. Raises TraceError: its files are damaged."""
-        racing = self._racing(candidates, inside)
-        runs = [open_run(self.folder(model, name).path) for model, _ in racing]
-        items = runs[0].tasks[self.data.source.task]
-        measured, errors, drawn = (
+        run = open_run(self.folder(name).path)
+        items = run.tasks[self.data.source.task]
+        measured, errors = (
             RoundMeasures.unasked(len(candidates), len(items.ids)),
             dict[int, str](),
-            0.0,
         )
-        for run, (model, own) in zip(runs, racing, strict=True):
-            arms = {
-                arm.strategy: ArmReading(run, read_arm(run, arm.name))
-                for arm in run.manifest.arms
-            }
-            drawn += model.price * self._drawn(list(arms.values()))
-            for who in own:
-                read = arms[candidates[who].arm]
-                failed = read.data.outcome == ERROR
-                values = _values(candidates[who], read)
-                values["right"] = np.where(failed, 0.0, values["right"])
-                values["tokens"] = model.price * np.where(
-                    failed, read.data.tokens, values["tokens"]
+        arms = {
+            arm.strategy: ArmReading(run, read_arm(run, arm.name))
+            for arm in run.manifest.arms
+        }
+        for who in inside:
+            read = arms[candidates[who].arm]
+            failed = read.data.outcome == ERROR
+            values = _values(candidates[who], read)
+            values["right"] = np.where(failed, 0.0, values["right"])
+            values["tokens"] = np.where(failed, read.data.tokens, values["tokens"])
+            for field in RoundMeasures._fields:
+                getattr(measured, field)[who] = values[field]
+            if failed.all():
+                errors[who] = next(
+                    each.error
+                    for each in counted_records(run.folder.arm(read.data.arm.name))
                 )
-                for field in RoundMeasures._fields:
-                    getattr(measured, field)[who] = values[field]
-                if failed.all():
-                    errors[who] = next(
-                        each.error
-                        for each in counted_records(run.folder.arm(read.data.arm.name))
-                    )
+        drawn = self._drawn(list(arms.values()))
         return FinishedRound(measured, items.groups, drawn, errors)
 
-    def calibrated(self, model: RacingModel, names: Sequence[str]) -> list[ArmReading]:
-        """The arms of a model that were asked with its most frequent vote, joined over these rounds; none without one.
+    def calibrated(self, names: Sequence[str]) -> list[ArmReading]:
+        """The arms that were asked with its most frequent vote, joined over these rounds; none without one.
 
         Raises:
             TraceError: a file of a round is damaged.
         """
         arms: dict[str, dict[str, ArmReading]] = {}
         for name in names:
-            if not self.folder(model, name).manifest.exists():
-                continue
-            run = open_run(self.folder(model, name).path)
+            run = open_run(self.folder(name).path)
             for arm in run.manifest.arms:
                 read = ArmReading(run, read_arm(run, arm.name))
                 arms.setdefault(arm.strategy, {})[name] = read

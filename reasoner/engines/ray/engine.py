@@ -18,7 +18,6 @@ from reasoner.engine import (
     TokenIds,
 )
 from reasoner.engines import SharedHeads, say_nothing
-from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.host import HostFacts, Plain
 from reasoner.engines.ray.placement import Placement
@@ -86,12 +85,9 @@ class RayEngine(CheckedOptions):
                 f"address must be auto (got {shown(self.address)}): run the command on a machine of the cluster, and "
                 "choose one of several by the environment variable RAY_ADDRESS=HOST:PORT"
             )
-        if isinstance(
-            self.engine, MixtureEngine | RayEngine | ReplicatedEngine | RecordedEngine
-        ):
+        if isinstance(self.engine, RayEngine | ReplicatedEngine | RecordedEngine):
             raise UsageError(
-                f"ray cannot run the engine {type(self.engine).__name__}: give one that serves one model, or write "
-                "mixture:members=[ray(...),ray(...)]"
+                f"ray cannot run the engine {type(self.engine).__name__}: give one that runs a model itself"
             )
 
     @property

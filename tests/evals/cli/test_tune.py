@@ -1,6 +1,5 @@
 """`reasoner tune`: from a file of questions to settings that other commands run."""
 
-import dataclasses
 import json
 import shutil
 import tomllib
@@ -10,11 +9,8 @@ import pytest
 
 from reasoner.calibration.arm_selection import promised
 from reasoner.calibration.profile import read_profile
-from reasoner.engines.mixture import MixtureEngine
-from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import spec_of
 from reasoner.serving.config import make_offer, read_settings
-from reasoner_evals.tuning.candidates import racing_models
 from tests.cli.command import Ended, Run
 from tests.engines.fake_server import FakeServer, Fault
 
@@ -462,60 +458,6 @@ def test_seconds_that_not_even_one_sample_keeps_are_refused(
     )
     assert (ended.code, ended.out) == (2, "")
     assert "--seconds 1e-09 is too little: one sample takes" in ended.error
-
-
-def test_each_model_of_a_mixture_races_alone_and_its_own_tokens_have_their_price(
-    shared: Path, run: Run
-) -> None:
-    large = spec_of(SimulatedEngine(accuracy=0.95, tokens=40.0, model_name="large"))
-    engine = f"mixture(members=[simulated(accuracy=0.2,model_name=small),{large.replace(':', '(')})])"
-    out = shared / "models.toml"
-    asked = (
-        "tune",
-        str(shared / "mine.jsonl"),
-        "-e",
-        engine,
-        "--tokens",
-        "300",
-        "-s",
-        "self_consistency",
-        "--out",
-        str(out),
-        "--json",
-    )
-    ended = run(*asked)
-    assert ended.code == 0, ended.err
-    told = json.loads(ended.out)
-    models = {each["strategy"].partition(" on ")[2] for each in told["candidates"]}
-    assert models == {"", "small", "large"}
-    assert [each["strategy"].partition(" on ")[2] for each in told["against"]] == [
-        "large"
-    ] * len(told["against"])
-    assert told["model"] == "large"
-    assert tomllib.loads(out.read_text())["model"] == {"engine": large}
-    assert json.loads(run(*asked).out) == told
-    solved = run("solve", "What is 3 + 4?", "--settings", str(out), "--json")
-    assert json.loads(solved.out)["strategy"] == told["strategy"]
-
-
-def test_a_token_costs_its_share_of_the_flops_of_the_largest_model() -> None:
-    small, large = SimulatedEngine(), SimulatedEngine(model_name="large")
-    known = small.model
-    large.model = dataclasses.replace(
-        large.model, parameters=4 * (known.parameters or 0), layers=4 * known.layers
-    )
-    both = MixtureEngine((small, large))
-    whole, first, second = racing_models(both)
-    assert (first.name, first.price) == ("simulated", 0.25)
-    assert (second.name, second.price) == ("large", 1)
-    assert (whole.name, whole.price) == ("", 0.625)
-    # Models with equal names differ by a number, and without a geometry all tokens count alike.
-    large.model = dataclasses.replace(large.model, name="simulated", layers=0)
-    assert [each[::2] for each in racing_models(both)] == [
-        ("", 1),
-        ("simulated (1)", 1),
-        ("simulated (2)", 1),
-    ]
 
 
 def test_one_file_races_and_another_one_judges(

@@ -450,39 +450,35 @@ def test_a_recording_keeps_its_order_its_greedy_reply_its_likelihoods_and_its_te
         draw(engine, question, 0, logprobs=2)
 
 
-def test_recorded_replies_answer_the_benchmarks_own_question_and_have_the_flops_of_their_models(
+def test_recorded_replies_answer_the_benchmarks_own_question_and_have_the_flops_of_their_model(
     tmp_path: Path,
 ) -> None:
-    members, models = [], []
-    for name, layers, golds in (("small", 2, "788"), ("large", 4, "999")):
-        folder = write_config(tmp_path / name, SMOLLM | {"num_hidden_layers": layers})
-        write_safetensors(folder / "model.safetensors", {"w": [layers, 1000]})
-        replies = [
-            {
-                "question_id": "own/0",
-                "index": index,
-                "tokens": 10 + index,
-                "answer": gold,
-                "text": rf"\boxed{{{gold}}}",
-                "prompt_tokens": 20,
-            }
-            for index, gold in zip((0, 1, -1), golds, strict=True)
-        ]
-        (tmp_path / f"of-{name}").mkdir()
-        file = pool_of(tmp_path / f"of-{name}", replies)
-        members.append(f"pool(path={file},model_id={folder})")
-        models.append(read_model_info(folder, name=name))
-    mixture = build("engine", f"mixture:members=[{','.join(members)}],levels=none")
+    folder = write_config(tmp_path / "model", SMOLLM)
+    write_safetensors(folder / "model.safetensors", {"w": [2, 1000]})
+    replies = [
+        {
+            "question_id": "own/0",
+            "index": index,
+            "tokens": 10 + index,
+            "answer": gold,
+            "text": rf"\boxed{{{gold}}}",
+            "prompt_tokens": 20,
+        }
+        for index, gold in ((0, "7"), (1, "8"), (-1, "9"))
+    ]
+    engine = build(
+        "engine", f"pool:path={pool_of(tmp_path, replies)},model_id={folder}"
+    )
     question = replace(QUESTION, id="own/0")
     strategy = build("strategy", "escalate:n=2,then=single(temperature=0)")
     events = list[Event]()
-    solved = solve_many([question], strategy, mixture, trace=events.append)
+    solved = solve_many([question], strategy, engine, trace=events.append)
     [solution] = asyncio.run(solved)
-    small, large = models
+    model = read_model_info(folder, name="model")
     expected = [
-        small.flops(prompt=20, cached=0, generated=10),
-        small.flops(prompt=20, cached=20, generated=11),
-        large.flops(prompt=20, cached=0, generated=9),
+        model.flops(prompt=20, cached=0, generated=10),
+        model.flops(prompt=20, cached=20, generated=11),
+        model.flops(prompt=20, cached=0, generated=9),
     ]
     assert (solution.answer and solution.answer.key) == "9"
     assert solution.cost.flops == sum(flops or 0 for flops in expected)
