@@ -3,15 +3,19 @@
     PYTHONPATH=. python bench/serving_delays.py [TRIES [FIGURE...]]
 
 All through OpenAI's client and a server in this process, a JSON line each. "whole": one client asks the simulated
-engine again and again on one connection. "progress": the scripted engine, whose other samples never end. "leaving": the
-embedded model and real vLLM, by turns for a request that passes through and a vote of 8.
+engine again and again on one connection. "beside": the same while 16 other clients ask for votes of 1,024 samples, each
+for the next one as soon as it has its answer. "progress": the scripted engine, whose other samples never end.
+"leaving": the embedded model and real vLLM, by turns for a request that passes through and a vote of 8.
 """
 
 import asyncio
 import json
 import statistics
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -32,19 +36,47 @@ def stream_of(server: Server, model: str, text: str) -> tuple[openai.OpenAI, Any
     )
 
 
+def ask(client: openai.OpenAI, number: int, samples: int = 0) -> float:
+    """Seconds until a whole reply is here, of a vote where it has several `samples`."""
+    asked: Any = [{"role": "user", "content": f"What is {number} + 4?"}]
+    vote = {"reasoner": {"strategy": f"self_consistency:n={samples}"}}
+    began = time.perf_counter()
+    client.chat.completions.create(
+        model="simulated", messages=asked, extra_body=vote if samples else None
+    )
+    return time.perf_counter() - began
+
+
 def whole(tries: int) -> list[float]:
     """Seconds of a request that passes through, on a connection that is kept."""
-    delays = []
     with (
         serving(SimulatedEngine()) as server,
         openai.OpenAI(base_url=server.base_url, api_key="none") as client,
     ):
-        for number in range(tries):
-            began = time.perf_counter()
-            asked: Any = [{"role": "user", "content": f"What is {number} + 4?"}]
-            client.chat.completions.create(model="simulated", messages=asked)
-            delays.append(time.perf_counter() - began)
-    return delays
+        return [ask(client, number) for number in range(tries)]
+
+
+def beside(tries: int) -> list[float]:
+    """Seconds of a request that passes through, while 16 clients ask for 1,024 samples each."""
+    enough = threading.Event()
+
+    def large(client: openai.OpenAI, number: int) -> None:
+        while not enough.is_set():
+            ask(client, number, samples=1024)
+
+    with (
+        serving(SimulatedEngine()) as server,
+        ThreadPoolExecutor(16) as threads,
+        openai.OpenAI(base_url=server.base_url, api_key="none") as client,
+    ):
+        ask(client, 0)
+        work = [threads.submit(large, client, number) for number in range(16)]
+        try:
+            return [ask(client, number) for number in range(tries)]
+        finally:
+            enough.set()
+            for each in work:
+                each.result()
 
 
 def progress(tries: int) -> list[float]:
@@ -99,7 +131,12 @@ def leaving(tries: int) -> list[float]:
 
 if __name__ == "__main__":
     tries = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    figures = {"whole": whole, "progress": progress, "leaving": leaving}
+    figures: dict[str, Callable[[int], list[float]]] = {
+        "whole": whole,
+        "beside": beside,
+        "progress": progress,
+        "leaving": leaving,
+    }
     for name, measure in figures.items():
         if name not in (sys.argv[2:] or figures):
             continue
@@ -110,6 +147,7 @@ if __name__ == "__main__":
                 {
                     "figure": name,
                     "tries": tries,
+                    "mean_ms": round(statistics.mean(milliseconds), 1),
                     "median_ms": median,
                     "most_ms": milliseconds[-1],
                 }

@@ -91,7 +91,7 @@ class SampleRequest:
     """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same seed.
 
     `params.max_tokens` is what the budget granted. `seed` is this sequence's, 0 to 2^63 - 1. A lower
-    `priority`, the index of the question, goes first. `watch` are up to 128 token ids: the completion has their exact
+    `priority` goes first. `watch` are up to 128 token ids: the completion has their exact
     log-probabilities at every position, and then no best alternatives. The engine aborts a sequence that falls below
     the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
     an engine may wait for the whole reply. `on_text` receives the parts of the reply piece by piece, where an engine

@@ -1,6 +1,7 @@
 """What an operation waits for before it starts: room in the ledger, room in the KV cache, and its turn."""
 
 import asyncio
+import heapq
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from reasoner.budget import MIN_USEFUL_TOKENS, NO_COST, Cost, Ledger, Reservatio
 from reasoner.engine import Engine, ReplicatedEngine
 from reasoner.errors import BudgetExhausted
 from reasoner.execution.gate import Gate, Room
+from reasoner.execution.launching import STARTS
 from reasoner.execution.scheduler import Shares
 
 if TYPE_CHECKING:
@@ -115,62 +117,48 @@ class Admission(Room[LedgerClaim]):
             self._shares.take()
 
 
-STARTS: Final = 16
-"""Requests that start in one turn: all work of a thousand at once would hold the loop for a second."""
-TOGETHER: Final = 64
-"""Requests of one question that start in one turn beyond that: engines join what comes together."""
+class Turns:
+    """Lets `STARTS` questions and requests start in each turn of the event loop.
 
-
-class LoopTurn(Room[object]):
-    """Lets `STARTS` questions and requests begin in each turn of the event loop.
-
-    What else the loop serves has its turn in between, however many samples are asked for at once. Requests of one
-    question that come together begin together.
+    So whatever else it serves has its turn too. The lowest rank comes first, and of one rank those that came first.
     """
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate, self.queues = gate, (self,)
+    def __init__(self) -> None:
         self._left = STARTS
-        self._last: object = None
-        self._counting = self._refused = False
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._number = 0
 
-    def open(self, *, whole_turn: bool = False) -> bool:
-        """Whether a question may be opened in this turn; it counts, or is all that begins in this turn."""
-        if self in self._gate.queues or self._left < 1:
-            self._refused = True
+    def take(self) -> bool:
+        """Whether this turn has room, which is then taken."""
+        if self._left == STARTS:
+            asyncio.get_running_loop().call_soon(self._next)
+        if not self._left:
             return False
-        self.take(self)
-        if whole_turn:
-            self._left = 0
+        self._left -= 1
         return True
 
-    def short(self, asker: object) -> "LoopTurn | None":
-        """None where this turn has room for a request of this question."""
-        return (
-            None
-            if self._left > 0 or (asker is self._last and self._left > -TOGETHER)
-            else self
-        )
-
-    def take(self, asker: object) -> None:
-        """Count it."""
-        self._left -= 1
-        self._last = asker
-        if not self._counting:
-            self._counting = True
-            asyncio.get_running_loop().call_soon(self._next)
+    async def wait(self, rank: int) -> None:
+        """Wait for a turn with room, and take it."""
+        if self.take():
+            return
+        self._number += 1
+        entered = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (rank, self._number, entered))
+        await entered
 
     def _next(self) -> None:
-        """Count from the start, and let those begin that have waited longest."""
-        self._counting, self._left, self._last = False, STARTS, None
-        self._gate.advance(self)
-        if self._refused:
-            self._refused = False
-            self._gate.on_room()
+        self._left = STARTS
+        while self._left and self._waiting:
+            entered = heapq.heappop(self._waiting)[-1]
+            if not entered.done():
+                entered.set_result(None)
+                self._left -= 1
+        if self._left < STARTS:
+            asyncio.get_running_loop().call_soon(self._next)
 
 
 class EngineLimits:
-    """What the questions on one engine share: the gate, the turn of the event loop, and the KV caches.
+    """What the questions on one engine share: the gate, the turns of the event loop, and the KV caches.
 
     There is a limiter for each replica of the engine, and none where it limits itself.
     """
@@ -178,7 +166,7 @@ class EngineLimits:
     def __init__(self, kv_limiters: "tuple[KvCacheLimiter, ...]" = ()) -> None:
         self.kv_limiters = kv_limiters
         self.gate = Gate()
-        self.turn = LoopTurn(self.gate)
+        self.turns = Turns()
 
     @classmethod
     def of(cls, engine: Engine) -> Self:

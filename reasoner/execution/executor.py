@@ -56,7 +56,8 @@ class OperationExecutor:
     running: RunningOperations
     recorder: Recorder
     seed: int
-    priority: int
+    number: int
+    """Which question it is, in the order in which they were opened."""
     history: QuestionHistory = EMPTY
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
@@ -65,16 +66,30 @@ class OperationExecutor:
     )  # the heads in the KV cache: one for each thinking level
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
+    fair: bool = False
+    """Whether small questions go before large ones that came earlier."""
     model: ModelInfo = field(init=False)
     kv_limiter: "KvCacheLimiter | None" = field(init=False)
     rooms: Rooms = field(init=False)
     """What a request to the engine needs room in."""
     _rendered: tuple[Prompt, RenderedPrompt] | None = None
+    _requests: int = 0
 
     def __post_init__(self) -> None:
         self.model = self.engine.model
         self.kv_limiter = limiter = self.limits.kv_limiter(self.engine, self.question)
         self.rooms = (self.admission, limiter) if limiter else (self.admission,)
+
+    def priority(self) -> int:
+        """The priority of its next request among those of all questions; the lowest goes first.
+
+        It is the number of the question. Where questions are `fair` to each other, it counts up from there: the tenth
+        request of a question goes with the first one of the ninth question after it. So a small question waits for few
+        requests of large ones, and each request is overtaken by a limited number of others.
+        """
+        priority = self.number + self._requests
+        self._requests += self.fair
+        return priority
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.

@@ -14,7 +14,7 @@ A = TypeVar("A")
 
 
 class Room(Generic[A]):
-    """Room for a limited number of those that ask: a question's ledgers, a KV cache, a turn of the event loop."""
+    """Room for a limited number of those that ask: a question's ledgers, a KV cache."""
 
     queues: tuple[Hashable, ...]
     """The names of the queues in which those wait that it is short for."""

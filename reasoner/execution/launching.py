@@ -8,6 +8,8 @@ from reasoner.errors import BudgetExhausted
 from reasoner.types import Prompt
 
 T = TypeVar("T")
+STARTS: Final = 16
+"""What starts in one turn of the event loop: all work of a thousand at once would hold it for a second."""
 MAX_IN_FLIGHT: Final = 1024
 """Sequences of one question that are launched at once: as many as engines compute at once."""
 
@@ -37,8 +39,12 @@ async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExh
     """Run all concurrently, refusals as values; the first other failure cancels the rest."""
     if len(work) == 1:
         return [await _refusal_as_value(work[0])]
-    tasks = [asyncio.ensure_future(_refusal_as_value(part)) for part in work]
+    tasks = list[asyncio.Task[T | BudgetExhausted]]()
     try:
+        for part in work:
+            tasks.append(asyncio.ensure_future(_refusal_as_value(part)))
+            if not len(tasks) % STARTS:
+                await asyncio.sleep(0)
         return list(await asyncio.gather(*tasks))
     finally:
         await cancel_all(tasks)

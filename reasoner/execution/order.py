@@ -17,8 +17,7 @@ from typing import Any
 
 from reasoner.engine import NEVER, Progress
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
-from reasoner.execution.admission import STARTS
-from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, cancel_all
+from reasoner.execution.launching import MAX_IN_FLIGHT, STARTS, SequenceIds, cancel_all
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.strategy import Finished, Handle
 from reasoner.trace.history import QuestionHistory
@@ -163,7 +162,7 @@ class RunningOperations:
         """The recorded order of results; others follow as they arrive."""
         self._tasks: dict[Handle, asyncio.Task[Finished]] = {}
         self._changed = asyncio.Event()
-        self._in_flight = self._delivered = self._waiting = self._parkings = 0
+        self._in_flight = self._waiting = self._parkings = 0
         self._launches: deque[_Launch] = deque()
         self._skipped: set[int] = set()
         self._arrived: deque[Handle] = deque()
@@ -173,7 +172,7 @@ class RunningOperations:
         """By a lower bound of their end, which may be outdated."""
         self._over: list[Key] = []
         self._parked: list[tuple[int, Handle, int, SequenceProgress]] = []
-        self._idle = self._looking = False
+        self._idle = self._looking = self._pumping = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # What is started
@@ -212,8 +211,11 @@ class RunningOperations:
         task.add_done_callback(partial(self._arrive, handle, launch))
 
     def _pump(self) -> None:
-        """Launch what is next while there is room."""
-        while self._launches and self._in_flight < MAX_IN_FLIGHT:
+        """Launch what is next while there is room, a few in a turn of the event loop."""
+        if self._pumping:
+            return
+        most = min(MAX_IN_FLIGHT, self._in_flight + STARTS)
+        while self._launches and self._in_flight < most:
             launch = self._launches[0]
             if launch.next >= launch.end:
                 self._launches.popleft()
@@ -228,6 +230,14 @@ class RunningOperations:
                 launch.sequences.at if launch.ordered else None,
                 launch,
             )
+        if self._launches and most < MAX_IN_FLIGHT:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump_on)
+
+    def _pump_on(self) -> None:
+        self._pumping = False
+        self._pump()
+        self.pass_on()
 
     def _arrive(
         self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]"
@@ -330,10 +340,6 @@ class RunningOperations:
                     raise next(iter(self._stalled.values()))
                 await self._wait()
                 continue
-            self._delivered += 1
-            if self._delivered % STARTS == 0:
-                # A plan that reads what has arrived already would otherwise read all of it in one turn of the loop.
-                await asyncio.sleep(0)
             task = self._tasks.pop(handle)
             if handle in self.lines:
                 self._leave(handle)

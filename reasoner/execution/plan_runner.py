@@ -1,5 +1,6 @@
 """Runs the plan of one question: executes its operations, sends it the replies, and keeps what its solution tells."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import SequenceIds, each
+from reasoner.execution.launching import STARTS, SequenceIds, each
 from reasoner.execution.order import RunningOperations
 from reasoner.execution.probes import Probes
 from reasoner.execution.programs import execute
@@ -220,7 +221,12 @@ class PlanRunner:
     async def _follow(self, plan: ops.Plan[Answer | None]) -> _End:
         reply: object = None
         error: ReasonerError | None = None
+        operations = 0
         while True:
+            operations += 1
+            if operations % STARTS == 0:
+                # A plan that has much to start, or to read, would otherwise do it all in one turn of the event loop.
+                await asyncio.sleep(0)
             with STRATEGY_ERRORS:
                 try:
                     op: ops.Operation = plan.throw(error) if error else plan.send(reply)

@@ -288,7 +288,7 @@ class _SequenceJob(EngineRequest):
             else replace(params, max_tokens=max_tokens),
             sequence.index,
             derive_seed(executor.seed, executor.question.id, digest, sequence.index),
-            executor.priority,
+            self.priority,
             floor=self.sampler.op.floor,
             interruptible=self.sampler.interruptible or executor.admission.timed,
             on_text=self._on_text(prompt) if executor.on_text else None,

@@ -109,6 +109,8 @@ class RunContext:
     on_text: Callable[[TextPiece], None] | None = None
     engine_spec: str = ""
     """The engine's, where it is known."""
+    fair: bool = False
+    """Whether small questions go before large ones that came earlier."""
     notes: tuple[str, ...] = field(default=(), init=False)
     """What holds for all questions and is not as the user may expect."""
     facts: RunFacts = field(init=False)
@@ -169,14 +171,20 @@ class RunContext:
             self._awake = True
             self._progress.put_nowait(None)
 
+    def _wake_soon(self) -> None:
+        """Call `wake` in the next turn of the event loop."""
+        asyncio.get_running_loop().call_soon(self.wake)
+
     def _may_open(self, opened: int) -> bool:
         """Whether another question may be opened now, beside those that are `opened`; if not yet, `wake` is called."""
         if self.scheduler:
             return not self.scheduler.full
         if opened >= self.window or (opened and self.limits.crowded):
             return False
-        # With a KV cache one by one, since each shows only then how much of it is needed.
-        return self.limits.turn.open(whole_turn=bool(self.limits.kv_limiters))
+        may = self.limits.turns.take()
+        if not may:
+            self._wake_soon()
+        return may
 
     def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
@@ -203,6 +211,7 @@ class RunContext:
             history,
             list(self.notes),
             on_text=self.on_text,
+            fair=self.fair,
         )
         return PlanRunner(
             self.strategy,
@@ -247,6 +256,10 @@ class RunContext:
                     task.add_done_callback(self._progress.put_nowait)
                     running[task] = count
                     count += 1
+                    if self.limits.kv_limiters:
+                        # One by one, since each shows only then how much of the cache is needed.
+                        self._wake_soon()
+                        break
                 if not running and source.over:
                     break
                 done = await self._progress.get()
@@ -337,8 +350,8 @@ class Session:
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
-        `ledger`, within which its cost is booked, replaces the session's. Earlier questions go first. `on_text`
-        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
+        `ledger`, within which its cost is booked, replaces the session's. Small questions go before large ones.
+        `on_text` receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
 
         Raises:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
@@ -350,9 +363,6 @@ class Session:
             )
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        gate, arrival, rooms = self._limits.gate, object(), (self._limits.turn,)
-        if blocked := gate.enter(arrival, rooms):
-            await gate.wait(arrival, rooms, blocked)
         context = RunContext(
             strategy=strategy,
             engine=self.engine,
@@ -368,5 +378,6 @@ class Session:
             history={},
             on_text=on_text,
             engine_spec=self._engine_spec,
+            fair=True,
         )
         return await context.open(next(self._numbers), question).solve()

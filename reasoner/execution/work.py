@@ -62,6 +62,8 @@ class Job(LedgerClaim, Generic[T]):
     executor: OperationExecutor
     at: int
     inquiry: "Inquiry[Any] | None"
+    priority: int = field(default=0, init=False)
+    """Of those that start now, the lowest starts first."""
 
     @abstractmethod
     async def run(self, granted: int) -> T:
@@ -90,10 +92,10 @@ async def perform(job: Job[T]) -> T:
     """
     executor, gate = job.executor, job.executor.limits.gate
     rooms: Rooms = executor.rooms if job.generates else (executor.admission,)
-    turn = (executor.limits.turn,)
     for _ in range(job.tries):
-        if job.generates and (blocked := gate.enter(executor, turn)):
-            await gate.wait(executor, turn, blocked)
+        if job.generates:
+            job.priority = executor.priority()
+            await executor.limits.turns.wait(job.priority)
         if blocked := gate.enter(job, rooms):
             await executor.enter_later(gate.wait(job, rooms, blocked))
         began, deadline = time.monotonic(), executor.admission.deadline()
@@ -170,7 +172,7 @@ class EngineRequest(Job[Completion]):
         """What it is charged in the KV cache."""
         limit, charge = self.most(), self.charge
         if charge is None or charge.limit != limit:
-            prompt, priority = self.prompt, self.executor.priority
+            prompt = self.prompt
             grown = len(prompt.token_ids)
             shared = (
                 (prompt.head_digest, self.rendered.tokens - grown),
@@ -181,7 +183,7 @@ class EngineRequest(Job[Completion]):
                 shared,
                 kind=kind,
                 limit=limit,
-                priority=priority,
+                priority=self.priority,
                 droppable=self.droppable,
             )
         return charge
@@ -374,7 +376,7 @@ class _Asked(EngineRequest):
             params,
             0,
             seed,
-            executor.priority,
+            self.priority,
             watch=self.watch,
             original=executor.question.asked_by(prompt),
         )

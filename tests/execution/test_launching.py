@@ -136,7 +136,7 @@ def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(
     strategy: Any,
 ) -> None:
     async def pause(request: SampleRequest) -> None:
-        await turns(60)
+        await turns(100)
 
     engine = Counted(says("7"), pause=pause)
     solution, _ = solved(strategy, engine, verifier=Judge(lambda _: 0.5))

@@ -5,13 +5,14 @@ from contextlib import suppress
 
 import pytest
 
-from reasoner import Question, build, solve
+from reasoner import Question, SamplingParams, build, solve
 from reasoner.engine import RequestLost, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
+from reasoner.execution.launching import STARTS
 from reasoner.execution.session import Session
 from reasoner.testing.scripted import THINKER, ScriptedEngine
-from reasoner.testing.support import says
+from reasoner.testing.support import says, turns
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 from tests.running import running
@@ -63,6 +64,38 @@ async def test_a_caller_that_leaves_takes_its_sequences_along_and_no_others() ->
         solution = await session.solve(asked(2), SelfConsistency(n=3))
         assert solution.answer is not None
         assert session.ledger.reserved.tokens == 0
+
+
+# Without a limit of its own, and with a KV cache for two sequences of a prompt of 5 tokens
+@pytest.mark.parametrize("capacity", [None, 150])
+@running
+async def test_small_questions_go_before_large_ones_and_starve_none(
+    capacity: int | None,
+) -> None:
+    began: list[str] = []
+
+    async def pause(request: SampleRequest) -> None:
+        began.append(request.question_id)
+        await turns(2)
+
+    params = SamplingParams(max_tokens=60)
+    engine = ScriptedEngine(says("7"), pause=pause, capacity=capacity)
+    async with Session(engine) as session:
+        votes = [
+            asyncio.ensure_future(
+                session.solve(asked(number), SelfConsistency(300, params))
+            )
+            for number in range(4)
+        ]
+        await turns(40)
+        waited = []
+        while not all(vote.done() for vote in votes):
+            before = len(began)
+            solution = await session.solve(asked(9), Single(params=params))
+            assert solution.answer is not None
+            waited.append(began.index("q9", before) - before)
+    assert len(waited) > 10
+    assert max(waited) <= 2 * STARTS
 
 
 @running
