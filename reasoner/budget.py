@@ -31,7 +31,7 @@ class Cost:
 
     `prompt_tokens` were computed, `cached_tokens` came from the prefix cache. `generated_tokens` belong to finished
     sequences, `cancelled_tokens` to cancelled ones; `thinking_tokens` are the part of both that is thinking.
-    `verifier_tokens` are those of verdicts: by verifiers, and by a model on answers. `requests` counts calls to any
+    `verifier_tokens` are those of ratings by verifiers. `requests` counts calls to any
     model, `samples` sequences drawn for the strategy. `flops` is None where the model's geometry is unknown. `seconds`
     is the latency of an operation, and the elapsed time of a run.
 

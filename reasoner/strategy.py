@@ -542,7 +542,7 @@ def note_stop(reason: str) -> Plan[None]:
 
 
 def count_votes(tally: Tally) -> Plan[VoteState]:
-    """The vote state of the tally, after comparing answers that need slow work or a model, as far as budget is left."""
+    """The vote state of the tally, after comparing answers that need slow work, as far as budget is left."""
     try:
         if answers := tally.unplaced():
             blocks: tuple[Blocks | None, ...] = yield FindBlocks(answers)

@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, islice
 from typing import Any, Literal
@@ -68,85 +68,6 @@ class _Block:
     slow_guests: list[str] = field(default_factory=list)
 
 
-def compares_by_model(space: AnswerSpace) -> bool:
-    """Whether a model is asked about two answers that the space does not decide: its property of this name."""
-    return bool(getattr(space, "compares_by_model", False))
-
-
-@dataclass(slots=True, eq=False)
-class _Leaders:
-    """The classes of answers that a model compares: each answer joins the first leader that it equals, or leads itself.
-
-    This is leader clustering in launch order (Hartigan 1975): n answers of k classes that are added in this order take
-    at most n k comparisons. The classes depend on the launch order and the verdicts alone, also where the verdicts
-    contradict each other. A verdict of None counts as different.
-    """
-
-    space: AnswerSpace
-    votes: dict[str, _AnswerClass] = field(default_factory=dict)
-    """The votes of each answer alone, from which classes are formed again."""
-    verdicts: dict[frozenset[str], bool | None] = field(default_factory=dict)
-    _first: dict[str, int] = field(default_factory=dict)
-    _order: list[tuple[int, str]] = field(default_factory=list)
-    _leaders: list[str] = field(default_factory=list)
-    _pending: dict[str, int] = field(default_factory=dict)
-    """In launch order, the answers without a class yet, and how many leaders they differ from."""
-
-    def add(self, key: str, index: int) -> bool:
-        """Add an answer; whether the classes have to be formed again, because it precedes others."""
-        before = self._first.get(key)
-        if before is not None and before <= index:
-            return False
-        if before is not None:
-            self._order.remove((before, key))
-        self._first[key] = index
-        position = bisect.bisect(self._order, (index, key))
-        self._order.insert(position, (index, key))
-        if position == len(self._order) - 1:
-            if before is None:
-                self._pending[key] = 0
-            return False
-        self._leaders, self._pending = (
-            [],
-            dict.fromkeys((key for _, key in self._order), 0),
-        )
-        return True
-
-    def advance(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """Continue as far as the verdicts reach: the pairs that are equal, and those to ask about, leader first."""
-        equal: list[tuple[str, str]] = []
-        unknown: list[tuple[str, str]] = []
-        for key in [*self._pending]:
-            leader, verdict = self._compared(
-                key, room=MAX_COMPARISONS - len(self.verdicts) - len(unknown)
-            )
-            if leader is not None:
-                (equal if verdict else unknown).append((leader, key))
-            elif key == next(iter(self._pending)):
-                # Before it is known whether an earlier answer leads, a later one cannot lead.
-                self._leaders.append(key)
-            if verdict or key in self._leaders[-1:]:
-                del self._pending[key]
-        return equal, unknown
-
-    def _compared(self, key: str, room: int) -> tuple[str | None, bool | None]:
-        """The first leader that an answer equals (True), or is still to be compared with (None); None if it differs.
-
-        At most `room` pairs may still be compared: beyond them an answer differs.
-        """
-        for leader in self._leaders[self._pending[key] :]:
-            verdict = mutual(self.space, _named(leader), _named(key))
-            if verdict is None and (pair := frozenset((leader, key))) in self.verdicts:
-                verdict = bool(self.verdicts[pair])
-            if verdict is None and room <= 0:
-                break
-            if verdict is not False:
-                return leader, verdict
-            self._pending[key] += 1
-        self._pending[key] = len(self._leaders)
-        return None, None
-
-
 @dataclass(slots=True)
 class Tally:
     """The votes of one question (self-consistency: Wang 2022, 2203.11171).
@@ -154,10 +75,9 @@ class Tally:
     Two answers are in one class if their keys are equal or if their space accepts them in both directions; classes are
     closed under transitivity. Only answers that share a block are compared, by their keys. Answers that the space
     cannot compare at once remain separate until `set_blocks` and `decide` get the results, which `count_votes` asks
-    for. Where a model compares, an answer is compared with the first of each class, and joins the first that it equals.
-    Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
-    are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
-    sum of its members' weights; with `by` "max" it is the largest, and its launch index breaks ties.
+    for. Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if
+    all are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is
+    the sum of its members' weights; with `by` "max" it is the largest, and its launch index breaks ties.
     """
 
     space: AnswerSpace
@@ -178,11 +98,6 @@ class Tally:
     _waiting: list[tuple[str, str]] = field(default_factory=list)
     _asked: set[frozenset[str]] = field(default_factory=set)
     _width: int = 1
-    _leaders: _Leaders | None = field(init=False)
-    """Where a model compares the answers; then there are no blocks."""
-
-    def __post_init__(self) -> None:
-        self._leaders = _Leaders(self.space) if compares_by_model(self.space) else None
 
     def add(
         self, answer: Answer | None, *, index: int, weight: float = 1.0, tokens: int = 0
@@ -212,29 +127,10 @@ class Tally:
         fresh = not known.count
         known.add(answer, index, weight)
         self._rank(known)
-        if self._leaders:
-            single = _AnswerClass(
-                {answer.key}, answer, index, (-weight, index, answer.key)
-            )
-            self._leaders.votes.setdefault(answer.key, single).add(
-                answer, index, weight
-            )
-            self._lead(self._leaders, answer.key, index)
-        elif fresh and (blocks := self.space.blocks(_named(answer.key))):
+        if fresh and (blocks := self.space.blocks(_named(answer.key))):
             self._join(answer.key, blocks)
         elif fresh:
             self._unplaced[answer.key] = None
-
-    def _lead(self, leaders: _Leaders, key: str, index: int) -> None:
-        """Put an answer into the class of its leader as far as the verdicts are known."""
-        if leaders.add(key, index):
-            self._classes = {
-                each: replace(single, keys={each})
-                for each, single in leaders.votes.items()
-            }
-            self._rank_all()
-        for pair in leaders.advance()[0]:
-            self._merge(*pair)
 
     def _rank_all(self) -> None:
         self._rows, self._votes = [], []
@@ -317,11 +213,6 @@ class Tally:
 
         One pair per answer at first, because most answers that meet are equal, then two, four and so on.
         """
-        if self._leaders:
-            equal, unknown = self._leaders.advance()
-            for pair in equal:
-                self._merge(*pair)
-            return tuple((_named(a), _named(b)) for a, b in unknown)
         self._waiting = [pair for pair in self._waiting if self._apart(*pair)]
         while self._open and not self._waiting:
             self._waiting = [
@@ -355,12 +246,6 @@ class Tally:
         self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]
     ) -> None:
         """Set which of these pairs are equal in both directions; none of them is returned again."""
-        if self._leaders:
-            keys = (frozenset((a.key, b.key)) for a, b in pairs)
-            self._leaders.verdicts.update(zip(keys, verdicts, strict=True))
-            for pair in self._leaders.advance()[0]:
-                self._merge(*pair)
-            return
         for (a, b), same in zip(pairs, verdicts, strict=True):
             if same:
                 self._merge(a.key, b.key)

@@ -48,7 +48,7 @@ PUBLIC = {
         UsageMeter continuation limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """
-        AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
+        AnswerExtracted Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
         Executed LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
         read_trace
     """,

@@ -107,8 +107,8 @@ class AnswerKind(NamedTuple):
         """Read a kind; options may follow its name, as in `math:seconds=30`.
 
         `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
-        `extract=rules` asks no model to end a reply without a form, `cut=probe` also asks it to end one that a limit
-        cut, and `text:equal=model` asks it whether two texts are equal.
+        `extract=rules` asks no model to end a reply without a form, and `cut=probe` also asks it to end one that a
+        limit cut.
 
         Raises:
             UsageError: there is no such kind or option.

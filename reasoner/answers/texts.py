@@ -2,16 +2,13 @@
 
 import re
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from reasoner.answers.forms import Opening, table
 from reasoner.answers.reading import KeyedKind
-from reasoner.types import Answer, Blocks
-
-Equal = Literal["exact", "model"]
-"""How two answers with different keys are compared: they are different, or a model decides."""
+from reasoner.types import Answer
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -51,35 +48,11 @@ def squad_normal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TextSpace(KeyedKind):
-    """A short free text; two are equal if their SQuAD normal forms are.
-
-    With `equal` "model", the run asks its model about two answers with different normal forms, unless both are numbers.
-    """
+    """A short free text; two are equal if their SQuAD normal forms are."""
 
     name: ClassVar[str] = "text"
     version: ClassVar[int] = 9
     instruction: ClassVar[str] = "Give the answer in a few words."
-
-    equal: Equal = field(default="exact", kw_only=True)
-
-    @property
-    def compares_by_model(self) -> bool:
-        """Whether a model is asked about answers with different normal forms."""
-        return self.equal == "model"
-
-    def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether the normal forms are equal; None where a model is to decide."""
-        if a.key == b.key or not self.compares_by_model:
-            return a.key == b.key
-        return (
-            False
-            if a.key.isdecimal() and b.key.isdecimal() and int(a.key) != int(b.key)
-            else None
-        )
-
-    def blocks(self, answer: Answer) -> Blocks:
-        """One block for all where a model compares them, else none."""
-        return Blocks(("",)) if self.compares_by_model else Blocks()
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of a text of one paragraph, except one that names an answer and gives none, as in `your answer`."""

@@ -19,7 +19,7 @@ from reasoner.execution.programs import execute
 from reasoner.execution.sampling import OperationSampler, resolved
 from reasoner.execution.scoring import measure_likelihoods, rate
 from reasoner.execution.seen import Examination, PlanView
-from reasoner.execution.verdicts import Pairs, QuestionVerdicts
+from reasoner.execution.verdicts import QuestionVerdicts
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
@@ -312,10 +312,7 @@ class PlanRunner:
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
-                self._ops += self._verdicts.by_model
-                return await self._verdicts.same(
-                    op.pairs, partial(self._ask_model, self._ops)
-                )
+                return await self._verdicts.same(op.pairs)
             case _:
                 return self._perform_at_once(op)
         return None
@@ -346,16 +343,6 @@ class PlanRunner:
                     f"the strategy yielded {type(op).__name__}, which is not an operation"
                 )
         return None
-
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        verdicts = self._unrefused(
-            number, await self._verdicts.ask_model(number, pairs, at=self._now)
-        )
-        self._seen.cost += sum(
-            (verdict.cost.taking(0) for verdict in verdicts if verdict), Cost()
-        )
-        return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
         """What the model was asked, with None for each that was refused."""

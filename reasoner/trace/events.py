@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerExtracted",
-    "AnswersCompared",
     "Began",
     "BlocksFound",
     "Cancelled",
@@ -320,21 +319,6 @@ class LikelihoodsMeasured(RefusableWork):
         return not self.error or self.refusal is not None
 
 
-class AnswersCompared(RefusableWork):
-    """The model was asked whether two answers are the same, in one order and, after a yes, in the other.
-
-    `pair` are their keys, sorted, and `prompt` is the digest of the question's. `yes` are the probabilities of yes in
-    the orders that were asked, 0 to 1. `same` is None where there is an `error`. `cost` counts all requests.
-    """
-
-    event: Literal["answers_compared"] = "answers_compared"
-    pair: tuple[str, str]
-    same: bool | None
-    yes: tuple[float, ...]
-    error: str
-    indexed_by: ClassVar[tuple[str, ...]] = ("pair",)
-
-
 class AnswerExtracted(RefusableWork):
     """The model was asked for the answer of a sequence, named as in `Sampled`, by a probe or by a second prompt.
 
@@ -457,7 +441,6 @@ Event = (
     | Dropped
     | Scored
     | LikelihoodsMeasured
-    | AnswersCompared
     | AnswerExtracted
     | Executed
     | Delivered

@@ -8,7 +8,6 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError
 from reasoner.trace.events import (
     AnswerExtracted,
-    AnswersCompared,
     Began,
     Dropped,
     Ended,
@@ -48,9 +47,7 @@ MAX_KEY: Final = 60
 """Characters of an answer that a note shows."""
 
 
-Aside = (
-    Noted | Refused | LikelihoodsMeasured | AnswerExtracted | AnswersCompared | Executed
-)
+Aside = Noted | Refused | LikelihoodsMeasured | AnswerExtracted | Executed
 """What happened beside the sampling."""
 
 
@@ -217,13 +214,7 @@ class QuestionView:
                 self._add_node(event)
             case Scored() | AnswerExtracted():
                 self._examine(event)
-            case (
-                Noted()
-                | Refused()
-                | LikelihoodsMeasured()
-                | AnswersCompared()
-                | Executed()
-            ):
+            case Noted() | Refused() | LikelihoodsMeasured() | Executed():
                 self.asides.append(event)
             case Proposed():
                 self.proposals.append(
@@ -392,12 +383,6 @@ def _note(view: QuestionView, event: Aside) -> str:
         return f"a program ran for {event.cost.seconds:.1f} s: {event.error or event.failure or repr(printed)}"
     spent = f"{event.cost.tokens:,} tokens"
     match event:
-        case AnswersCompared():
-            first, second = (key[:MAX_KEY] for key in event.pair)
-            verdict = event.error or ("the same" if event.same else "different")
-            return (
-                f"{first!r} and {second!r} compared by the model for {spent}: {verdict}"
-            )
         case AnswerExtracted():
             read = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
             return f"#{number(event.prompt, event.index)} probed for the answer: {event.error or read}, for {spent}"

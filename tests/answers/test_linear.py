@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner import Question
-from reasoner.answers.asking import copied, extraction_prompt, reads_yes
+from reasoner.answers.asking import copied, extraction_prompt
 from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace, functions_in
 from reasoner.answers.grading import stated
@@ -85,7 +85,6 @@ READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "solution": ("", lambda text: stated(MathSpace(), text)),
     "quoted": ("", lambda text: extraction_prompt(Question.of("?"), text)),
     "copied": ("", lambda text: copied(space_for("text", "?"), text)),
-    "yes": ("", reads_yes),
     "verdict": ("", lambda text: verdict(completion(text), "Verdict", ("A", "B"))),
     "chosen reply": ("", lambda text: named(completion(text), 8)),
     "parts": ("", lambda text: splitter("openai_gptoss").add(text, last=True)),

@@ -1,7 +1,6 @@
-"""A scripted model that also answers what is asked about answers: whether two are the same, how its own reply ends."""
+"""A scripted model that also says how its own reply ends."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,40 +15,27 @@ from reasoner.testing.scripted import MODEL, ScriptedEngine
 from reasoner.testing.support import Judge, Pause, meter_of, write_trace
 from reasoner.trace.events import Event
 
-_SHOWN = re.compile(r'^Answer [12]: "(.*)"$', re.MULTILINE)
 _REPLY = re.compile(r"^> (.*)$", re.MULTILINE)
 _OPENED = re.compile(
     r"\n\n(?:The final answer is(?: \\boxed\{)?|The answer is \(|Final answer \(yes or no\):|```json\n)\Z"
 )
-Same = Callable[[str, str], bool | None]
-
-
-def alike(first: str, second: str) -> bool:
-    """The law of the tests: two answers are the same if their last words begin alike."""
-    return first.rsplit(maxsplit=1)[-1][:1] == second.rsplit(maxsplit=1)[-1][:1]
 
 
 @dataclass
 class AskedModel:
-    """The script of an engine: replies by `says`, verdicts by `same`, what probes say by `extract`.
+    """The script of an engine: replies by `says`, what probes say by `extract`.
 
     `probes` are the chains that were probed, and `continues` is how the engine continues a reply.
     """
 
     says: Callable[[SampleRequest], str]
-    same: Same = alike
     extract: Callable[[str], str] = lambda reply: reply.split()[-1]
-    compared: list[tuple[str, str]] = field(default_factory=list)
     continues: Continuation | None = "exact"
     model: ModelInfo = MODEL
     probes: list[str] = field(default_factory=list)
 
     def __call__(self, request: SampleRequest) -> str:
         text = request.prompt.messages[-1].content
-        if shown := _SHOWN.findall(text):
-            first, second = shown
-            self.compared.append((first, second))
-            return {True: "Yes", False: "No", None: "Maybe"}[self.same(first, second)]
         if "Which final answer does the reply give?" in text:
             reply = "\n".join(_REPLY.findall(text))
             self.probes.append(reply)
@@ -64,10 +50,6 @@ class AskedModel:
     def engine(self, pause: Pause | None = None) -> ScriptedEngine:
         engine = ScriptedEngine(self, model=self.model, continues=self.continues)
         return replace(engine, pause=pause) if pause else engine
-
-    @property
-    def pairs(self) -> Counter[frozenset[str]]:
-        return Counter(map(frozenset, self.compared))
 
 
 def replies(*texts: str) -> Callable[[SampleRequest], str]:

@@ -70,10 +70,7 @@ prompted, prefilled = (
     partial(Prompted, **AT, tokens=3, exact=True),
     partial(Prefilled, **AT, prompt="p", text="Wait"),
 )
-measured, compared = (
-    partial(LikelihoodsMeasured, **WORK),
-    partial(kinds.AnswersCompared, **WORK),
-)
+measured = partial(LikelihoodsMeasured, **WORK)
 scored, ended = partial(Scored, **WORK, index=3), partial(Ended, **AT, cost=COST)
 LATE = BudgetExhausted("seconds", needed=0, free=-math.inf, limit=math.inf)
 EVENTS: list[Event] = [
@@ -105,8 +102,6 @@ EVENTS: list[Event] = [
         texts=(" A", "\u00e9\n"), likelihoods=(TextLikelihood(-0.25, 1), None), error=""
     ),
     measured(texts=(" A",), likelihoods=(), error="cancelled"),
-    compared(pair=("a", "b"), same=True, yes=(0.75, 1.0), error=""),
-    compared(pair=("a", "c"), same=None, yes=(), error="cancelled"),
     kinds.AnswerExtracted(**WORK, index=3, text="7.\n", answer=answer("7"), error=""),
     kinds.Executed(**WORK, code="print(7)", output="7\n", failure="", error=""),
     prefilled(child="c", token_ids=(3, 4)),

@@ -134,8 +134,8 @@ def test_fractions_and_mixed_numbers_are_added_exactly(
     def text(value: Fraction) -> str:
         whole, part = divmod(value, 1)
         if not (whole and part):
-            whole, part = "", value
-        return form.format(whole, part.numerator, part.denominator).strip()
+            return form.format("", value.numerator, value.denominator).strip()
+        return form.format(whole, part.numerator, part.denominator)
 
     equation = f"{text(a)} + {text(b)} = {text(a + b + error)}"
     assert [*calculations(equation)] == [not error]

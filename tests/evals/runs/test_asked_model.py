@@ -1,4 +1,4 @@
-"""Evaluations in which the model compares answers, or ends its own replies in which no form gives one."""
+"""Evaluations in which the model ends its own replies in which no form gives an answer."""
 
 import asyncio
 import json
@@ -131,27 +131,3 @@ def test_arms_that_share_a_pool_share_its_probes(tmp_path: Path) -> None:
         assert best.cost.prompt_tokens == vote.cost.prompt_tokens
         assert best.cost.verifier_tokens > vote.cost.verifier_tokens
     assert sum(record.cost.tokens for record in votes) == tokens
-
-
-def test_compared_answers_are_one_class_in_the_records(tmp_path: Path) -> None:
-    model = AskedModel(
-        replies(
-            *(
-                f"The answer is {fruit}"
-                for fruit in ("apple", "plum", "big apple", "ripe plum")
-            )
-        )
-    )
-    records, tokens = run(tmp_path, asked(2, "equal=model", "text"), model)
-    assert sum(record.cost.tokens for record in records) == tokens
-    for record in records:
-        assert [reply.key for reply in record.pool] == [
-            "apple",
-            "plum",
-            "apple",
-            "plum",
-            "apple",
-            "plum",
-        ]
-        assert (record.key, record.share) == ("apple", 0.5)
-        assert record.cost.verifier_tokens > 0
