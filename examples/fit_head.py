@@ -47,7 +47,9 @@ def fit(rows: list[dict[str, Any]]) -> checkpoint.Head:
         loss(head(z[~held])[:, 0], y[~held]).backward()
         optimizer.step()
     agreed = (head(z[held])[:, 0] > 0) == (y[held] > 0)
-    print(f"{int(agreed.sum())} of {len(agreed)} held-out answers are rated on the right side")
+    print(
+        f"{int(agreed.sum())} of {len(agreed)} held-out answers are rated on the right side"
+    )
     weight = (head.weight[0] / scale).detach()
     bias = float(head.bias.detach() - weight @ mean)
     info = checkpoint.HeadInfo("embedded", checkpoint.backbone_digest(Path(folder)))
