@@ -8,8 +8,7 @@ A helper is used with `yield from` and returns the reply of its operation. Those
 `BudgetExhausted` inside the plan if the budget admits none of it.
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Generator, Sequence
 from typing import (
     Annotated,
     Any,
@@ -47,7 +46,6 @@ __all__ = [
     "MAX_SAMPLES",
     "BudgetExhausted",
     "CalibratedStrategy",
-    "CalibrationSummary",
     "Cancel",
     "CheckEquivalent",
     "DescribeModel",
@@ -413,25 +411,13 @@ class SingleDrawStrategy(Protocol):
         """Whether it does so with this model."""
 
 
-class CalibrationSummary(NamedTuple):
-    """The data of a calibration: the model, the number of questions, and the share that was answered rightly."""
-
-    model: str
-    questions: int
-    accuracy: float
-    agreement: Mapping[int, int] = MappingProxyType({})
-    """How many questions ended with the leader at each share of the vote, in percent; empty where it is not known."""
-    power: float = 0.0
-    """The chance that less agreement in use is seen, as `reasoner.calibration.profile.Agreement` has it."""
-
-
 @runtime_checkable
 class CalibratedStrategy(Protocol):
     """A strategy with calibrated proposals: each tells how likely it is right."""
 
     @property
-    def measured_on(self) -> "CalibrationSummary | None":
-        """The data of the calibration; None without one."""
+    def measured_on(self) -> str:
+        """The model of the calibration; empty without one."""
 
 
 def sample(

@@ -35,7 +35,7 @@ PUBLIC = {
         Solution Solutions Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
-        MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
+        MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy Cancel CheckEquivalent
         DescribeModel Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation
         Plan Prefill Probe Propose Sample Score SingleDrawStrategy Start Startable StopRule Strategy Tally
         TextLikelihood cancel check_n count_votes execute loglikelihood model_info next_finished

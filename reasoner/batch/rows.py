@@ -19,7 +19,6 @@ from reasoner.answers.grading import grade, is_gradable, stated
 from reasoner.answers.questions import Question
 from reasoner.answers.references import ReferenceKinds
 from reasoner.budget import COUNTS, Cost
-from reasoner.calibration.shift import percent
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
@@ -101,15 +100,6 @@ class AnswerLine:
     right: bool | None = None
     """Whether it equals its reference answer; None without one, or where that could not be decided."""
     error: BaseException | None = None
-
-    @property
-    def agreement(self) -> Counter[int]:
-        """The leader's share of its vote in percent, counted once; empty where the question failed."""
-        return (
-            Counter()
-            if self.outcome == "failed"
-            else Counter([percent(self.line.get("share") or 0.0)])
-        )
 
     @property
     def graded(self) -> Counter[bool]:

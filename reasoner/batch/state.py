@@ -127,8 +127,6 @@ class EarlierSessions:
     """The cost of all lines, and of those that were dropped."""
     dropped: Cost = field(default_factory=Cost)
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
-    agreement: Counter[int] = field(default_factory=Counter)
-    """How many questions ended with the leader at each share of the vote, in percent."""
     repeated: int = 0
     """Lines that repeated another one and were taken out."""
 
@@ -144,7 +142,6 @@ class EarlierSessions:
         self.count += 1
         self.answered += answer.outcome == "answered"
         self.graded += answer.graded
-        self.agreement += answer.agreement
 
     def drop(self, answer: AnswerLine) -> None:
         """Count only what a line cost, as its questions are asked again; of a failed one, the trace has the cost."""

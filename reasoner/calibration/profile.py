@@ -115,27 +115,6 @@ class Trust(_ProfilePart):
         return answered / sum(self.answered), right / answered if answered else 1.0
 
 
-class Agreement(_ProfilePart):
-    """How far samples agreed: how many questions ended with the leader at each share of the vote, one order of each."""
-
-    percent: tuple[Annotated[int, Field(ge=0, le=100)], ...]
-    """The shares, ascending."""
-    questions: tuple[_Count, ...]
-    power: _Share
-    """The chance that 100 questions raise the alarm of `shift`, if the accuracy of the baseline is `shift.DROP` lower
-    because questions on which its samples agree less are more frequent."""
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if len(self.percent) != len(self.questions) or any(
-            low >= high for low, high in pairwise(self.percent)
-        ):
-            raise ValueError(
-                "the shares of an agreement must ascend, with a number of questions each"
-            )
-        return self
-
-
 class ArmRow(_ProfilePart):
     """One arm as measured in one bin. Sums are over questions; a sampled outcome may be an expectation."""
 
@@ -160,7 +139,6 @@ class ArmRow(_ProfilePart):
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
     trust: Trust
-    agreement: Agreement
 
     @property
     def arm(self) -> tuple[str, str, str]:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -34,7 +33,6 @@ from reasoner.batch.state import (
     unasked_rows,
 )
 from reasoner.budget import Budget, Prices
-from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts
 from reasoner.cli.given import GivenOptions
 from reasoner.cli.options import STANDARD
@@ -53,7 +51,7 @@ from reasoner.errors import (
 from reasoner.journal.lines import JournalWriter
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
-from reasoner.strategy import CalibratedStrategy, Strategy
+from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable, file_errors
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted, printable
@@ -181,7 +179,6 @@ class BatchRun(EngineRun):
     _resumes: bool = field(default=False, init=False)
     _to_retry: int = field(default=0, init=False)
     """Questions that the same command asks again."""
-    _agreement: Counter[int] = field(default_factory=Counter, init=False)
     """Of the questions that ended, in all sessions."""
 
     @property
@@ -289,7 +286,6 @@ class BatchRun(EngineRun):
                         if self._folder and answered.outcome != "failed":
                             self._folder.trace.finish(answered.id)
                         self._to_retry += answered.asked_again(shared=self._shared)
-                        self._agreement += answered.agreement
                         self.display.add(answered)
                         failures = (
                             failures + 1 if isinstance(error, EngineUnavailable) else 0
@@ -323,7 +319,6 @@ class BatchRun(EngineRun):
                     )
             else:
                 self._folder.begin(settings)
-        self._agreement = done.agreement
         self.display.resume(done, _count(self.questions))
         self.display.begin(f"answering with {self.engine.model.name}")
         return done
@@ -336,10 +331,6 @@ class BatchRun(EngineRun):
             convert(self._folder.lines, self.answers)
         if not self.given.quiet:
             terminal.say(progress.line())
-        if line := self._alarm():
-            terminal.say(
-                f"warning: {line}: the profile may not hold on these questions"
-            )
         if self._folder and not self._to_retry:
             self._folder.remove()
         again = (
@@ -358,17 +349,6 @@ class BatchRun(EngineRun):
             terminal.fail(f"{left}: raise it, and {again}" if again else left)
             return EXHAUSTED
         return ANSWERED
-
-    def _alarm(self) -> str | None:
-        """The alarm that samples agree less than in the strategy's calibration; None where budgets end questions."""
-        calibration = (
-            self._strategy.measured_on
-            if isinstance(self._strategy, CalibratedStrategy)
-            else None
-        )
-        if calibration is None or self._shared or str(self.each) or self._to_retry:
-            return None
-        return less_agreement(calibration.agreement, self._agreement)
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> int:
         """Say what is done, and how to continue; the exit code."""

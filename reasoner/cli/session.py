@@ -99,13 +99,11 @@ async def started(
         model = engine.model.name
         for strategy in strategies:
             measured = (
-                strategy.measured_on
-                if isinstance(strategy, CalibratedStrategy)
-                else None
+                strategy.measured_on if isinstance(strategy, CalibratedStrategy) else ""
             )
-            if measured and measured.model != model:
+            if measured not in ("", model):
                 display.note(
-                    f"warning: the profile was measured on {measured.model}, and this is {model}: it may not apply"
+                    f"warning: the profile was measured on {measured}, and this is {model}: it may not apply"
                 )
         if verifier:
             await verifier.start(engine)

@@ -1,6 +1,5 @@
 """Auto: the strategy that a calibrated profile chooses for the question; without one, a vote with a safe stop."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +25,6 @@ from reasoner.stopping.rules import (
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import (
     BudgetExhausted,
-    CalibrationSummary,
     Plan,
     Propose,
     StopRule,
@@ -224,27 +222,9 @@ class Auto(CheckedOptions):
         return tuple(sorted({row.verifier for row in rows} - {""}))
 
     @property
-    def measured_on(self) -> CalibrationSummary | None:
-        """The calibration data of the arms that may be chosen; None without a profile."""
-        rows = [arm.row for arm in self._arms if arm.row]
-        if not rows:
-            return None
-        total = sum(row.questions for row in rows)
-        accuracy = min(sum(row.right for row in rows) / total, 1.0)
-        # The samples that choose a bin are also those of its vote, which a calibration in random orders does not show.
-        if self._family and self._family.bins.signal == "split":
-            return CalibrationSummary(self._model, total, accuracy)
-        parts = [row.agreement for row in rows]
-        agreement = sum(
-            (
-                Counter(dict(zip(part.percent, part.questions, strict=True)))
-                for part in parts
-            ),
-            Counter[int](),
-        )
-        return CalibrationSummary(
-            self._model, total, accuracy, agreement, min(part.power for part in parts)
-        )
+    def measured_on(self) -> str:
+        """The model of the calibration; empty without a profile."""
+        return self._model if any(arm.row for arm in self._arms) else ""
 
     @property
     def calibrated_on(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner.calibration.profile import Agreement, ArmRow, Bins, Family, Profile, Trust
+from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 
 VOTE = "self_consistency:n=16"
 ONE = "self_consistency:n=1"
@@ -27,7 +27,6 @@ def plain_row(**changes: object) -> ArmRow:
         "sequential_tokens": 500,
         "samples": 16,
         "trust": TRUST,
-        "agreement": Agreement(percent=(50, 100), questions=(40, 60), power=0.6),
     }
     return ArmRow.model_validate({**plain, **changes})
 

@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from reasoner.calibration.profile import Agreement
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, RequestLost
 from reasoner.system import machine
 from reasoner.types import Completion
-from tests.calibration.profiles import family, plain_row, write_profile
 from tests.cli.command import Ended, Run
 from tests.helpers import largest_file
 
@@ -67,26 +65,6 @@ def batch(run: Run, *arguments: object, stdin: bytes = b"") -> Ended:
 
 def spent(rows: Rows) -> int:
     return sum(int(row["tokens"]) for row in rows)
-
-
-def test_less_agreement_than_in_calibration_is_said_at_the_end(
-    tmp_path: Path, run: Run
-) -> None:
-    asked = write(tmp_path / "questions.jsonl", questions(20))
-    for percent, alarmed in ((100, True), (0, False)):
-        vote = plain_row(
-            strategy=CHEAP,
-            agreement=Agreement(percent=(percent,), questions=(200,), power=0.6),
-        )
-        profile = write_profile(
-            tmp_path / "profile.json", family(vote, baseline=CHEAP, safe=CHEAP)
-        )
-        for limits, told in (((), alarmed), (("--each", "samples=9"), False)):
-            ended = batch(run, asked, "-s", f"auto:profile={profile}", *limits)
-            assert ended.code == 0, ended.err
-            assert (
-                "warning: samples agree less than in calibration" in ended.err
-            ) == told
 
 
 # Files

@@ -1,1 +1,1 @@
-"""Calibration: profiles made from finished runs, and alarms when a profile no longer holds."""
+"""Calibration: profiles made from finished runs."""

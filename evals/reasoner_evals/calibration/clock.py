@@ -57,8 +57,6 @@ class VoteOutcomes(NamedTuple):
     sequential: Floats
     share: Floats
     """The leader's smoothed share of the vote."""
-    vote: Floats
-    """The leader's share of the votes; 0 without one."""
     length: Floats
     """The mean generated tokens of the samples counted."""
 
@@ -97,7 +95,7 @@ class StoppedVote:
             ),
         )
         ended = VoteOutcomes(
-            *(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 5))
+            *(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 4))
         )
         for count in range(1, self.n + 1):
             due = None if self.order == "length" else count - 1
@@ -245,14 +243,13 @@ class _Votes:
         right = drawn.right[self.row, np.minimum(leader, self.lengths.shape[1] - 1)] & (
             top > 0
         )
-        vote = top / np.maximum(self.counts.sum(axis=1), 1)
         until_now = np.where(self.ends < np.inf, self.now[:, None] - self.starts, 0)
         paid = np.where(
             self.ends <= self.now[:, None], drawn.own[self.row], until_now
         ).sum(axis=1)
         share = smoothed_share(top, samples)
         return VoteOutcomes(
-            samples, self.launched, right, paid, self.now, share, vote, self._length()
+            samples, self.launched, right, paid, self.now, share, self._length()
         )
 
 

@@ -146,8 +146,6 @@ class Outcomes:
     samples: Floats
     share: Floats
     """The leader's smoothed final share of the vote."""
-    vote: Floats
-    """The leader's final share of the votes, as it is; 0 without one."""
     sequential: Floats
     """nan where they were not counted."""
     length: Floats
@@ -170,7 +168,6 @@ _COLUMNS: Final = (
     "tokens",
     "samples",
     "share",
-    "vote",
     "sequential",
     "length",
 )
@@ -230,7 +227,6 @@ def measured(read: ArmReading, rows: Ints) -> Outcomes:
         tokens=values["tokens"],
         samples=samples,
         share=share,
-        vote=data.share,
         sequential=values["sequential"],
         length=np.zeros(share.shape),
     ).of(rows[:, None])
@@ -369,7 +365,6 @@ def stopped(
         tokens=ended.tokens.reshape(each) + prompts,
         samples=launched.astype(np.float64),
         share=ended.share.reshape(each),
-        vote=ended.vote.reshape(each),
         sequential=ended.sequential.reshape(each),
         length=ended.length.reshape(each),
     )

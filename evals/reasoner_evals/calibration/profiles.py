@@ -9,8 +9,7 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
-from reasoner.calibration import shift
-from reasoner.calibration.profile import Agreement, ArmRow, Bins, Family, Signal, Trust
+from reasoner.calibration.profile import ArmRow, Bins, Family, Signal, Trust
 from reasoner.errors import UsageError
 from reasoner_evals.calibration.outcomes import (
     Outcomes,
@@ -195,10 +194,7 @@ def bin_rows(
 ) -> Iterator[ArmRow]:
     """The rows of a bin with this index, by the outcomes of these questions, a mask [Q]."""
     inside = {way: outcomes.of(rows) for way, outcomes in ways.items()}
-    standard, shifted = (
-        inside[baseline].right.mean(axis=1),
-        shifted_weights(inside[baseline]),
-    )
+    standard = inside[baseline].right.mean(axis=1)
     for way, outcomes in inside.items():
         right = outcomes.right.mean(axis=1)
         yield ArmRow(
@@ -219,7 +215,6 @@ def bin_rows(
             else _rounded(mean),
             samples=_rounded(outcomes.samples.mean()),
             trust=trust_in(outcomes),
-            agreement=agreement_in(outcomes, shifted),
         )
 
 
@@ -311,46 +306,3 @@ def _ranking_length(ended: Outcomes, right: Floats, level: Ints) -> float:
         scores @ scores
     )
     return math.exp(logs.mean()) if shown else 0.0
-
-
-def agreement_in(ended: Outcomes, shifted: Floats | None) -> Agreement:
-    """The leader's share of the votes in one order of each question, as in use, and the power of comparing it.
-
-    The power is for questions with the weights `shifted` [Q], or, without them, the probability of a false alarm.
-    """
-    shares, counts = np.unique(
-        [shift.percent(share) for share in ended.vote[:, 0].tolist()],
-        return_counts=True,
-    )
-    power = shift.LEVEL if shifted is None else _power(ended.vote, shifted)
-    return Agreement(
-        percent=shares.tolist(), questions=counts.tolist(), power=round(power, 6)
-    )
-
-
-def shifted_weights(baseline: Outcomes) -> Floats | None:
-    """[Q]: weights of mean 1, exp(-t share) by the vote of all samples, that lower its accuracy by `shift.DROP`.
-
-    Of all such weights the nearest to equal ones. None where no t lowers it so far: agreement then does not show it.
-    """
-    share, right = baseline.vote.mean(axis=1), baseline.right.mean(axis=1)
-    # How fast the weight of a question falls with its leader's share of the vote, from the least shift on
-    tilts = np.linspace(0, 20, 1001)
-    weights = np.exp(-tilts[:, None] * (share - share.min()))
-    weights /= weights.mean(axis=1, keepdims=True)
-    low = np.flatnonzero((weights * right).mean(axis=1) <= right.mean() - shift.DROP)
-    return weights[low[0]] if len(low) else None
-
-
-def _power(vote: Floats, weights: Floats) -> float:
-    """The chance that the mean of [Q, R] shares is seen to be lower with these weights."""
-    weighted = weights[:, None]
-    before, after = float(vote.mean()), float((weighted * vote).mean())
-    if math.isclose(before, after):
-        # Equal shares differ by the rounding of their mean, which depends on the processor.
-        return shift.LEVEL
-    spread = (
-        float(vote.std()),
-        math.sqrt(float((weighted * (vote - after) ** 2).mean())),
-    )
-    return shift.power(before - after, spread, len(vote), shift.ASKED)

@@ -27,7 +27,7 @@ from reasoner_evals.report.narrative import (
     verdict,
 )
 from reasoner_evals.report.page import page, to_markdown
-from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
+from reasoner_evals.report.table import CSV_COLUMNS, points_table
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmReading, measure, ungraded_rows
 from reasoner_evals.runs.naming import is_greedy, shared_settings, short_names
@@ -165,7 +165,7 @@ def _task(
         shared=", ".join(f"{name}={value}" for name, value in sorted(shared.items()))
         + (" but for greedy" if cold and "temperature" in shared else ""),
         verdict=verdict(rows),
-        warnings=(*alarms(measured), *cut_warnings(rows)),
+        warnings=tuple(cut_warnings(rows)),
         readings=tuple(readings(rows)),
         points=points,
         verifiers=verifiers(measured, groups),

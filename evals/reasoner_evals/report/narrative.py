@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.calibration.shift import seen_in
 from reasoner.system.printing import counted
-from reasoner_evals.calibration.drift import calibration_of
 from reasoner_evals.report.content import (
     Against,
     BoundedValue,
@@ -327,8 +325,6 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
 def _run_limits(run: Provenance) -> Iterator[str]:
     for arm, state in run.arms:
         name = f"{run.run.name}, {run.names[arm.name]}"
-        if (calibration := calibration_of(arm.strategy)) and calibration.agreement:
-            yield f"{name}: {seen_in(calibration.power)}."
         if state["errors"]:
             failed = counted(state["errors"], "question")
             yield f"{name}: {failed} ended in an error, in no accuracy; --resume tries again."

@@ -1,27 +1,16 @@
 """The table of results: a row for each strategy at each size or budget."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from reasoner.calibration.risk import ALARM
-from reasoner.calibration.shift import LEVEL, less_agreement
 from reasoner.types import EndedBy
-from reasoner_evals.calibration.drift import agreement_seen, calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import BoundedValue
 from reasoner_evals.runs.measures import TOKENS, Measurement, ungraded_rows
-from reasoner_evals.runs.reading import (
-    ENDS,
-    ERROR,
-    OUTCOMES,
-    RIGHT,
-    UNGRADED,
-    WRONG,
-    ArmData,
-)
+from reasoner_evals.runs.reading import ENDS, ERROR, RIGHT, UNGRADED, ArmData
 from reasoner_evals.stats import Floats, mean_of
 from reasoner_evals.stats.intervals import (
     Groups,
@@ -31,9 +20,6 @@ from reasoner_evals.stats.intervals import (
     standard_error,
 )
 
-UNANSWERED: Final = tuple(
-    OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out")
-)
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
 """Who ends a question that has a result, in the order of a report."""
 _RATES: Final = (
@@ -245,42 +231,3 @@ def _confidences(data: ArmData) -> tuple[Floats, Floats]:
     """The calibrated confidences of the graded questions that have one, and which are right; no answer is wrong."""
     rows = data.has_result & (data.outcome != UNGRADED) & ~np.isnan(data.confidence)
     return data.confidence[rows], (data.outcome[rows] == RIGHT).astype(np.float64)
-
-
-def alarms(measured: Sequence[Measurement]) -> Iterator[str]:
-    """A warning for each arm with fewer right answers than its calibration predicts, or with less agreement.
-
-    The first sees answers that are wrong at equal agreement, the second harder questions, which a calibrated confidence
-    predicts rightly. The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count
-    as independent.
-    """
-    # A pool is the same arm at each of its sizes.
-    arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
-    judged = [
-        (point, arm)
-        for point, arm in arms.values()
-        if np.any(~np.isnan(arm.data.confidence))
-    ]
-    for point, arm in judged:
-        data = arm.data
-        sure = ~np.isnan(data.confidence)
-        answered = data.has_result & sure & np.isin(data.outcome, (RIGHT, WRONG))
-        right = (data.outcome[answered] == RIGHT).tolist()
-        unanswered = int(
-            (data.has_result & ~sure & np.isin(data.outcome, UNANSWERED)).sum()
-        )
-        calibration, alpha = calibration_of(data.arm.strategy), ALARM / len(judged)
-        lines: list[str | None] = []
-        if calibration and calibration.agreement and (seen := agreement_seen(data)):
-            # Two kinds of alarm share the chance of a false one.
-            unlabelled = alpha * LEVEL / ALARM
-            lines, alpha = (
-                [less_agreement(calibration.agreement, seen, unlabelled)],
-                alpha - unlabelled,
-            )
-        lines += fewer_right(
-            calibration, data.confidence[answered].tolist(), right, unanswered, alpha
-        )
-        for line in filter(None, lines):
-            seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
-            yield f"{point.label}{seed}: {line}. Its calibration does not hold on these questions."

@@ -1,4 +1,4 @@
-"""The profile of a race: what its samples say of votes of every size, for `auto`, its promises and its alarms."""
+"""The profile of a race: what its samples say of votes of every size, for `auto`, and its promises."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -6,7 +6,6 @@ from typing import Final
 
 from reasoner.calibration.arm_selection import bolder, promised
 from reasoner.calibration.profile import ArmRow, Family, Profile
-from reasoner.calibration.shift import seen_in
 from reasoner.stopping.rules import RISKS
 from reasoner.system.printing import counted, printable
 from reasoner_evals.calibration.outcomes import usable
@@ -47,7 +46,7 @@ def profile_of(
 
 
 def promises(family: Family) -> Iterator[tuple[str, str]]:
-    """What each risk promises, what abstaining leaves out, and the chance to see less agreement, with their titles."""
+    """What each risk promises, and what abstaining leaves out, with their titles."""
     for index in range(family.bins.count):
         words = printable(family.bins.words(index))
         where = f"{words}: " if words else ""
@@ -66,7 +65,6 @@ def promises(family: Family) -> Iterator[tuple[str, str]]:
             )
         )
         yield "abstain", f"{where}--abstain-below {'; '.join(curve)}"
-        yield "alarm", f"{where}{seen_in(row.agreement.power)}"
 
 
 def _kept(family: Family, index: int, risk: float) -> str:

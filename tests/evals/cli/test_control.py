@@ -54,35 +54,6 @@ def profile(shared: Path, run: Run) -> Path:
     return profile
 
 
-def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(
-    profile: Path, tmp_path: Path, run: Run
-) -> None:
-    for name, right, alarmed in (("like", 0.9, False), ("hard", 0.35, True)):
-        pool = write_pool(
-            tmp_path / f"{name}.jsonl", questions=120, right=right, seed=1
-        )
-        out = tmp_path / name
-        ended = run(
-            "eval",
-            f"pool:{pool}",
-            "-e",
-            f"pool:{pool}",
-            "-s",
-            f"auto:profile={profile}",
-            "--out",
-            str(out),
-        )
-        assert ended.code == 0, ended.err
-        assert run("report", str(out)).code == 0
-        report = (out / "results.md").read_text()
-        assert (
-            ("Warning" in report)
-            == ("samples agree less than in calibration" in report)
-            == alarmed
-        )
-        assert "100 questions raise the alarm in" in report
-
-
 def test_the_vote_of_an_answer_that_is_withheld_is_kept(
     profile: Path, tmp_path: Path, run: Run
 ) -> None:
