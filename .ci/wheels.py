@@ -165,7 +165,7 @@ def faults_of_newest(folder: Path, wheel: Path, lines: list[Line]) -> Iterator[s
     problems = [
         (line.command, environment.fault(line.command, works=True))
         for line in lines
-        if line.works["eval"]
+        if line.works["eval"] and not line.works["none"]
     ]
     environment.variables["HF_ENDPOINT"] = UNREACHABLE
     asked = "reasoner eval gsm8k --engine simulated"

@@ -5,9 +5,9 @@
 
 One greedy sample and 15 more per question, on the simulated engine with replies of 50 tokens on average: processor
 seconds and peak memory of the runner alone (without a trace, a journal or grades), of `reasoner eval`, of `eval
---resume` on the finished run, of `merge` on two shards of it, and of `report`, each a process; and the bytes of its
-files. Subtract two rows for a slope: each process starts Python, and loads what it needs, in the same time. With
---trace, the bytes of a trace by kind of event, and a line through those of samples: bytes = a + b x generated tokens.
+--resume` on the finished run, and of `report` on two shards of it, each a process; and the bytes of its files.
+Subtract two rows for a slope: each process starts Python, and loads what it needs, in the same time. With --trace, the
+bytes of a trace by kind of event, and a line through those of samples: bytes = a + b x generated tokens.
 """
 
 import argparse
@@ -90,20 +90,18 @@ def row(samples: int, parent: Path) -> str:
         "-s",
         f"self_consistency:n={POOL}",
     )
-    run, merged = parent / "run", parent / "merged"
-    parts = [parent / f"part{index}" for index in (1, 2)]
+    run, shards = parent / "run", parent / "shards"
     alone = used("--alone", str(samples), program=(__file__,))
     evaluated = used(*common, "--out", str(run))
     resumed = used("eval", "--resume", str(run), "-q")
-    for index, part in enumerate(parts, start=1):
-        used(*common, "--shard", f"{index}/2", "--out", str(part))
-    merging = used("runs", "merge", *map(str, parts), "--out", str(merged))
-    reported = used("report", str(merged))
+    for index in (1, 2):
+        used(*common, "--shard", f"{index}/2", "--out", str(shards / str(index)))
+    reported = used("report", str(shards))
     sizes = [
         megabytes(run, name)
         for name in ("trace.jsonl", "journal.jsonl", "grades.jsonl", "verdicts.jsonl")
     ]
-    steps = (alone, evaluated, resumed, merging, reported)
+    steps = (alone, evaluated, resumed, reported)
     return (
         " | ".join(
             [f"| {samples:,}", *map(str, steps), *(f"{size:.1f}" for size in sizes)]
@@ -149,9 +147,9 @@ def main() -> None:
         by_kind(options.trace)
         return
     print(
-        "| samples | runner alone | eval | resume | merge | report | traces, MB | journals | grades | verdicts |"
+        "| samples | runner alone | eval | resume | report | traces, MB | journals | grades | verdicts |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for samples in options.samples:
         with tempfile.TemporaryDirectory() as parent:
             print(row(samples, Path(parent)), flush=True)

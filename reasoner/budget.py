@@ -321,8 +321,8 @@ class Budget:
             )
         return self
 
-    def part_of(self, count: int, parts: Sequence[int]) -> "Budget":
-        """The limits of some of `count` equal parts, which are numbered from 1.
+    def part_of(self, count: int, part: int) -> "Budget":
+        """The limits of one of `count` equal parts, which are numbered from 1.
 
         The parts of a limit never exceed it: counts add up to it exactly, the first parts get the rest of the division,
         and other amounts are rounded down. Seconds and sequential tokens are not divided, as work side by side does not
@@ -332,16 +332,14 @@ class Budget:
         for unit in SUMMED:
             limit = getattr(self, unit)
             if limit is not None and unit in ("flops", "usd"):
-                shares[unit] = math.nextafter(limit / count * len(parts), 0)
+                shares[unit] = math.nextafter(limit / count, 0)
             elif limit is not None:
-                shares[unit] = limit // count * len(parts) + sum(
-                    part <= limit % count for part in parts
-                )
+                shares[unit] = limit // count + (part <= limit % count)
         return replace(self, **shares)
 
     def divided(self, count: int) -> "Budget":
         """The least of `count` equal parts, with at least one sample and without a deadline."""
-        least = self.part_of(count, [count])
+        least = self.part_of(count, count)
         samples = None if least.samples is None else max(1, least.samples)
         return replace(least, samples=samples, seconds=None)
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,7 +44,7 @@ def writing(
                 folder.rmdir()
 
 
-def check_free(folder: Path, advice: str = "give --out another folder") -> None:
+def check_free(folder: Path, advice: str) -> None:
     """Check that a folder is not there, or empty.
 
     Raises:
@@ -58,51 +57,6 @@ def check_free(folder: Path, advice: str = "give --out another folder") -> None:
         )
     if occupied:
         raise UsageError(f"{folder} already contains a run or other files: {advice}")
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A new folder that has its name only when it is complete, on the disk too.
-
-    Until then it is `.NAME.partial` beside it. What a killed process left there is deleted first.
-
-    Raises:
-        UsageError: there is something else at `path`, or another process writes it.
-        TraceError: it cannot be written.
-    """
-    check_free(path)
-    target = Path(os.path.realpath(path))
-    partial = target.parent / f".{target.name}.partial"
-    if partial.is_symlink():
-        raise UsageError(
-            f"{partial} is a link: delete it, or give --out another folder"
-        )
-    make_folder(partial)
-    with _locked(partial / LOCK, partial):
-        try:
-            for entry in partial.iterdir():
-                if entry.name != LOCK:
-                    shutil.rmtree(
-                        entry
-                    ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-            yield partial
-            for folder, _, names in os.walk(partial):
-                for name in names:
-                    sync(Path(folder, name))
-                _sync_folder(Path(folder))
-            partial.rename(target)
-        except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise TraceError(f"cannot write {path}: {error.strerror}") from error
-            raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Some file systems cannot sync folders.
-    with suppress(OSError):
-        sync(folder)
 
 
 def make_folder(path: Path) -> None:

@@ -16,7 +16,7 @@ COMMANDS = "solve batch serve trace list doctor demo tune eval report view compa
 LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),
-    *(f"runs {command} --help" for command in ("merge", "grade", "export")),
+    *(f"runs {command} --help" for command in ("grade", "export")),
     *(
         f"list {kind}"
         for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")

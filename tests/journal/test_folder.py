@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.journal.folder import appearing, write_whole
+from reasoner.journal.folder import write_whole
 from reasoner_evals.runs.records import RunFolder
 
 
@@ -74,32 +74,3 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         failing()
     assert path.read_text(encoding="utf-8") == "one\ntwo\n"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_new_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
-    out, left = tmp_path / "out", tmp_path / ".out.partial" / "left"
-    left.mkdir(parents=True)
-    (left / "file").touch()
-    (left.parent / "link").symlink_to(tmp_path)
-    with appearing(out) as folder:
-        assert (out.exists(), [path.name for path in folder.iterdir()]) == (
-            False,
-            [".lock"],
-        )
-        with (
-            pytest.raises(UsageError, match="is being written by process"),
-            appearing(out),
-        ):
-            pass
-        (folder / "file").write_text("whole", encoding="utf-8")
-    assert (out / "file").read_text(encoding="utf-8") == "whole"
-    with pytest.raises(UsageError, match="already contains a run"), appearing(out):
-        pass
-    with (
-        pytest.raises(TraceError, match=r"cannot write .*next: No space"),
-        appearing(tmp_path / "next"),
-    ):
-        raise OSError(28, "No space left on device")
-    with pytest.raises(KeyboardInterrupt), appearing(tmp_path / "next"):
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -32,7 +32,7 @@ from reasoner_evals.cli.options import command_line, default_folder, run_options
     "--shard",
     metavar="I/N",
     section="Data",
-    help="Part I of N, as in 2/8, so that several processes share a run. `reasoner runs merge` joins the "
+    help="Part I of N, as in 2/8, so that several processes share a run. `reasoner report` joins the "
     "parts.",
 )
 @option(

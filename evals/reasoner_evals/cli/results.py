@@ -1,4 +1,4 @@
-"""The commands that read the folders of runs and need no model: report, view, compare, and runs with its three."""
+"""The commands that read the folders of runs and need no model: report, view, compare, and runs with its two."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ from reasoner.system.printing import counted
 
 @click.group("runs", cls=Group, heading="Measure")
 def group() -> None:
-    """Merge shards of a run, grade a run again, or export it."""
+    """Grade a run again, or export it."""
 
 
 @click.command("compare", cls=Command, heading="Measure")
@@ -133,47 +133,6 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     return ANSWERED
 
 
-@group.command("merge")
-@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
-@click.option(
-    "-o",
-    "--out",
-    type=PATH,
-    required=True,
-    metavar="DIR",
-    help="Folder of the merged run, new or empty.",
-)
-@click.option(
-    "--partial",
-    is_flag=True,
-    help="Merge the shards that are there, even if others are missing.",
-)
-@guarded
-def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
-    """Merge shards into one run.
-
-    RUNs are the finished folders of all shards, in any order. `reasoner eval --shard I/N` wrote them, with the same
-    settings. Needs no model, and changes no shard. The merged run can be reported, compared, exported, graded and
-    resumed. Prints its folder, which is complete or absent.
-    """
-    from reasoner_evals.runs import merge as merging
-
-    merged = merging.merge(runs, out, partial=partial)
-    terminal = Terminal()
-    terminal.give(str(out))
-    missing = f" ({merged.missing:,} missing)" if merged.missing else ""
-    terminal.say(
-        f"{counted(merged.shards, 'shard')}{missing}, {counted(merged.questions, 'question')}; "
-        f"report: reasoner report {out}"
-    )
-    if merged.errors:
-        failed = counted(merged.errors, "question")
-        terminal.say(
-            f"{failed} ended in an error: try again with: reasoner eval --resume {out}"
-        )
-    return ANSWERED
-
-
 @click.command("report", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option(
@@ -196,9 +155,10 @@ def report(
 ) -> int:
     """Report what RUNs measured: a table, a page and figures.
 
-    RUNs are folders that `reasoner eval` wrote. Needs no model. Prints the results as a table, and in the last line the
-    page's path. The page, report.html, has no scripts and no external resources. Beside it are results.csv, results.md,
-    and each figure as SVG and PNG. Several runs may share a task if its questions are the same.
+    RUNs are folders that `reasoner eval` wrote, or folders with all shards of a run. Needs no model. Prints the results
+    as a table, and in the last line the page's path. The page, report.html, has no scripts and no external resources.
+    Beside it are results.csv, results.md, and each figure as SVG and PNG. Several runs may share a task if its
+    questions are the same.
     """
     from dataclasses import replace
 

@@ -150,7 +150,8 @@ class EvalRun(EngineRun):
             Subset.parse(data.source.subset) for data in self.setup.tasks.values()
         ]
         if subset.shard:
-            return f"after the end of {counted(subset.shard.count, 'shard')}: reasoner runs merge RUN... --out DIR"
+            shards = counted(subset.shard.count, "shard")
+            return f"after the end of {shards}, in one folder: reasoner report FOLDER"
         return f"report: reasoner report {self.folder.path}"
 
 

@@ -10,8 +10,16 @@ from reasoner.system.printing import counted
 from reasoner_evals.report.comparisons import estimate
 from reasoner_evals.report.content import FailureExample, FailureKind, VerifierQuality
 from reasoner_evals.runs.measures import ArmReading, Measurement, spread
-from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, WRONG, questions_of
-from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
+from reasoner_evals.runs.reading import (
+    OUTCOMES,
+    RIGHT,
+    SILENT,
+    WRONG,
+    part_of,
+    questions_of,
+    records_of,
+)
+from reasoner_evals.runs.records import AskedItem, ItemRecord
 from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.estimators import auroc_within, best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
@@ -84,7 +92,7 @@ def failures(measured: Sequence[Measurement], task: str) -> tuple[FailureExample
             for (_, point, _), name in zip(chosen, ids, strict=True)
             if point.arms[0].name == arm.name
         }
-        counted = counted_records(arm.run.folder.arm(arm.data.arm.name), own)
+        counted = records_of(arm.run, arm.data.arm.name, own)
         records[arm.name] = {record.question_id: record for record in counted}
     runs = [point.arms[0].run for _, point, _ in chosen]
     shown = all(run.tasks[task].source.shareable for run in runs)
@@ -170,7 +178,7 @@ def _failure(
     return FailureExample(
         kind=kind,
         key=point.key,
-        trace=arm.run.folder.arm(arm.data.arm.name).trace,
+        trace=part_of(arm.run, record.question_id).arm(arm.data.arm.name).trace,
         record=record.model_copy(update=left_out),
         item=item,
         outcome=OUTCOMES[arm.data.outcome[row]],

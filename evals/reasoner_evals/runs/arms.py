@@ -20,7 +20,7 @@ MAX_SEEDS = 1000
 MAX_ARMS = 10_000
 MAX_SHARDS: Final = 100_000
 _SPEC = re.compile(
-    r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
+    r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard (\d+/\d+))?",
     re.ASCII,
 )
 
@@ -214,38 +214,23 @@ def file_part(spec: str, *, longest: int = 40) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Shard:
-    """Some of `count` equal parts of a run; part I has every `count`-th question in order, from number I, from 1.
-
-    Mostly one part; several are what a merge has while others are missing.
-    """
+    """One of `count` equal parts of a run: it has every `count`-th question in order, from number `part`, from 1."""
 
     count: int
-    parts: tuple[int, ...]
+    part: int
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """The shard that `str` writes as `text`, such as 2/8 or 2+5/8. Raises UsageError for other texts."""
-        match = re.fullmatch(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", text, flags=re.ASCII)
-        parts = tuple(map(int, match[1].split("+"))) if match else ()
-        if (
-            not match
-            or not 1 <= min(parts) <= max(parts) <= int(match[2]) <= MAX_SHARDS
-        ):
+        """The shard that `str` writes as `text`, such as 2/8. Raises UsageError for other texts."""
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, flags=re.ASCII)
+        if not match or not 1 <= int(match[1]) <= int(match[2]) <= MAX_SHARDS:
             raise UsageError(
-                f"--shard must be I/N with I from 1 to N and N at most {MAX_SHARDS:,}, as in 2/8, or several parts, as "
-                f"in 2+5/8 (got {text!r:.40})"
+                f"--shard must be I/N with I from 1 to N and N at most {MAX_SHARDS:,}, as in 2/8 (got {text!r:.40})"
             )
-        return cls(int(match[2]), tuple(sorted(set(parts))))
+        return cls(int(match[2]), int(match[1]))
 
     def __str__(self) -> str:
-        return f"{'+'.join(map(str, self.parts))}/{self.count}"
-
-    @property
-    def missing(self) -> tuple[int, ...]:
-        """The parts that are not in it."""
-        return tuple(
-            part for part in range(1, self.count + 1) if part not in set(self.parts)
-        )
+        return f"{self.part}/{self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +278,7 @@ class Subset:
         """
         if self.shard is None:
             return total
-        return total.part_of(self.shard.count, self.shard.parts)
+        return total.part_of(self.shard.count, self.shard.part)
 
     def cut(self, data: TaskData) -> TaskData:
         """The task with these questions only; its source counts them, its data hash still covers all."""
@@ -304,10 +289,7 @@ class Subset:
             )
         items = items[: self.limit]
         if self.shard is not None:
-            parts = {part - 1 for part in self.shard.parts}
-            items = tuple(
-                item for at, item in enumerate(items) if at % self.shard.count in parts
-            )
+            items = items[self.shard.part - 1 :: self.shard.count]
         return replace(
             data,
             items=items,

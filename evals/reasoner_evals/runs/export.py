@@ -11,8 +11,8 @@ from reasoner.system.files import file_errors, replacing
 from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import no_formula, one_line, printable
 from reasoner.system.tables import arrow_schema, table_writer
-from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run
-from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_records
+from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_of
+from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply
 
 Row = dict[str, Any]
 
@@ -142,7 +142,9 @@ def write_data_set(path: Path, folder: Path) -> int:
             f"{run.name} cannot be published: the authors of {', '.join(held)} ask that items are not"
         )
     rows = export(path, folder / "data.parquet")
-    (folder / "manifest.json").write_bytes(run.folder.manifest.read_bytes())
+    (folder / "manifest.json").write_text(
+        run.manifest.model_dump_json(indent=1) + "\n", encoding="utf-8"
+    )
     sources = [
         f"- `{source.task}` of {source.origin}; licence: {source.licence}"
         for source in run.manifest.sources
@@ -198,7 +200,7 @@ def _rows(run: RunData) -> Iterator[Row]:
         parts = dict(
             zip(items.ids, zip(items.groups, items.subtasks, strict=True), strict=True)
         )
-        for record in counted_records(run.folder.arm(arm.name)):
+        for record in records_of(run, arm.name):
             yield from _of_record(
                 run, arm, record, *parts.get(record.question_id, ("", ""))
             )

@@ -15,6 +15,7 @@ from reasoner.answers.reading import RULES
 from reasoner.errors import TraceError, UsageError, require_name
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
+from reasoner.system.printing import counted
 from reasoner.trace.replies import STATUSES
 from reasoner.types import EndedBy
 from reasoner_evals.runs.manifest import read_manifest
@@ -28,6 +29,7 @@ from reasoner_evals.runs.records import (
     RunFolder,
     counted_records,
 )
+from reasoner_evals.runs.shards import whole_manifest
 from reasoner_evals.runs.verdicts import RunVerdicts
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.tasks.data import Source
@@ -233,6 +235,8 @@ class RunData:
     """An opened run: its questions and verdicts. Arms are read one at a time, by `read_arm`."""
 
     folder: RunFolder
+    parts: tuple[RunFolder, ...]
+    """The folders of its shards; without shards its own."""
     name: str
     manifest: Manifest
     manifest_hash: str
@@ -260,22 +264,40 @@ def check_same(first: RunData, second: RunData, task: str) -> None:
     if differing:
         raise UsageError(
             f"{first.name} and {second.name} ask different questions of {task}: {len(differing)} of {len(ids)} differ "
-            f"(for example {differing[0]!r}): choose runs over the same questions"
+            f"(for example {differing[0]!r}): choose runs over the same questions; of shards give the folder that "
+            "holds all of one run"
         )
 
 
 def open_run(path: Path) -> RunData:
-    """A run's manifest, questions and verdicts, without texts. A TraceError names file and line."""
-    folder = RunFolder(path)
-    manifest = read_manifest(folder)
+    """A run's manifest, questions and verdicts, without texts; of a folder with all shards of a run, that run.
+
+    Raises:
+        TraceError: a file cannot be read; the message names file and line.
+        UsageError: the folders inside are not the shards of one run, each once.
+    """
+    folder, parts = RunFolder(path), parts_in(path)
+    manifest = (
+        read_manifest(folder) if parts[0].path == path else whole_manifest(path, parts)
+    )
+    frozen = b"".join(read_whole(part.manifest) for part in parts)
     return RunData(
         folder,
+        parts,
         path.name or str(path),
         manifest,
-        hashlib.sha256(read_whole(folder.manifest)).hexdigest(),
-        _tasks(folder, manifest),
-        RunVerdicts(folder.verdicts),
+        hashlib.sha256(frozen).hexdigest(),
+        _tasks(folder, parts, manifest),
+        RunVerdicts(*(part.verdicts for part in parts)),
     )
+
+
+def parts_in(path: Path) -> tuple[RunFolder, ...]:
+    """The folders of the shards inside a folder that is no run itself, else its own."""
+    folder, inside = RunFolder(path), sorted(path.glob("*/manifest.json"))
+    if folder.manifest.exists() or not inside:
+        return (folder,)
+    return tuple(RunFolder(each.parent) for each in inside)
 
 
 def check_each_once(paths: Sequence[Path]) -> None:
@@ -298,25 +320,51 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
     for run in runs:
         for task, items in run.tasks.items():
             if not items.ids:
-                shard = f"it is part {items.source.subset.rpartition(' ')[2]} of a run: merge all parts with"
+                shard = items.source.subset.rpartition(" ")[2]
                 raise UsageError(
-                    f"{run.folder.path} asks no question of {task}: {shard} `reasoner runs merge`"
+                    f"{run.folder.path} asks no question of {task}: it is part {shard} of a run; give the folder that "
+                    "holds all parts"
                 )
     if len({run.name for run in runs}) == len(runs):
         return runs
     return [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]
 
 
+def records_of(
+    run: RunData, arm: str, ids: Collection[str] | None = None
+) -> Iterator[ItemRecord]:
+    """The records of an arm that count, of all questions or of `ids`. Raises UsageError if a shard is not finished."""
+    task = next(each.task for each in run.manifest.arms if each.name == arm)
+    for part in run.parts:
+        done = 0
+        for record in counted_records(part.arm(arm), ids):
+            done += 1
+            yield record
+        if ids is not None or len(run.parts) == 1:
+            continue
+        [asked] = [
+            source.items
+            for source in read_manifest(part).sources
+            if source.task == task
+        ]
+        if done < asked:
+            raise UsageError(
+                f"the shard {part.path} is not finished: {arm} lacks {asked - done:,} of {counted(asked, 'question')}; "
+                f"continue it with: reasoner eval --resume {part.path}"
+            )
+
+
 def read_arm(run: RunData, name: str) -> ArmData:
-    """One arm's journal, joined with the verdicts. An arm that has not started is empty.
+    """One arm's journal, joined with the verdicts. An arm that has not started is empty, without shards.
 
     Raises:
         UnknownName: the run has no such arm.
         TraceError: a line is not a record, or is about a question that the run does not have.
+        UsageError: a shard is not finished.
     """
     arms = {arm.name: arm for arm in run.manifest.arms}
     require_name("arm", name, arms, of=f"run {run.name}")
-    arm, files = arms[name], run.folder.arm(name)
+    arm = arms[name]
     rows = {question_id: row for row, question_id in enumerate(run.tasks[arm.task].ids)}
     items, costs = (
         np.zeros(len(rows), dtype=_ITEM),
@@ -328,11 +376,12 @@ def read_arm(run: RunData, name: str) -> ArmData:
         RaggedSlices(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)),
         bytearray(),
     )
-    for record in counted_records(files):
+    for record in records_of(run, name):
         row = rows.get(record.question_id)
         if row is None:
             raise TraceError(
-                f"{files.journal} holds question {record.question_id!r}, which the run does not ask"
+                f"the journal of {name} in {run.folder.path} holds question {record.question_id!r}, which the run does "
+                "not ask"
             )
         cost = record.strategy_cost
         answers = sorted({source.answer for source in record.candidates})
@@ -362,9 +411,21 @@ def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, Ask
     """A few questions of a task with their texts, by id."""
     return {
         item.question_id: item
-        for item in _items(run.folder)
+        for part in run.parts
+        for item in _items(part)
         if item.task == task and item.question_id in ids
     }
+
+
+def part_of(run: RunData, question_id: str) -> RunFolder:
+    """The folder of the shard that asks a question."""
+    *others, last = run.parts
+    asks = (
+        part
+        for part in others
+        if any(item.question_id == question_id for item in _items(part))
+    )
+    return next(asks, last)
 
 
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
@@ -377,11 +438,13 @@ def _again(folder: RunFolder) -> str:
     )
 
 
-def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
+def _tasks(
+    folder: RunFolder, parts: Sequence[RunFolder], manifest: Manifest
+) -> dict[str, TaskItems]:
     rows: dict[str, list[tuple[str, str, str, bytes]]] = {
         source.task: [] for source in manifest.sources
     }
-    for item in _items(folder):
+    for item in (item for part in parts for item in _items(part)):
         if item.task not in rows:
             raise TraceError(
                 f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks"

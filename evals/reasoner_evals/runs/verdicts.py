@@ -39,10 +39,11 @@ def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
 class RunVerdicts:
     """The verdicts of a run by a digest of what was graded, without texts. The last verdict on an answer counts."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, *paths: Path) -> None:
         self._known: dict[int, tuple[GradeStatus, str]] = {}
-        for verdict in read_verdicts(path):
-            self.add(verdict)
+        for path in paths:
+            for verdict in read_verdicts(path):
+                self.add(verdict)
 
     def __len__(self) -> int:
         return len(self._known)

@@ -28,6 +28,7 @@ from reasoner_evals.runs.reading import (
     ArmData,
     RunData,
     open_runs,
+    parts_in,
     read_arm,
 )
 from reasoner_evals.runs.records import ITEM_LINES, RECORD_LINES, AskedItem, ItemRecord
@@ -218,10 +219,14 @@ class ShownArm:
 
 
 def open_arms(paths: Sequence[Path]) -> list[ShownArm]:
-    """All arms of these runs. Raises UsageError or TraceError: a run cannot be read, or is given twice."""
+    """All arms of these runs, shard by shard.
+
+    Raises UsageError or TraceError: a run cannot be read, or is given twice.
+    """
     shown: list[ShownArm] = []
     known: dict[object, int] = {}
-    arms = [(run, arm) for run in open_runs(paths) for arm in run.manifest.arms]
+    runs = open_runs([part.path for path in paths for part in parts_in(path)])
+    arms = [(run, arm) for run in runs for arm in run.manifest.arms]
     names = arm_names(
         (arm.strategy, arm.verifier, run.manifest.model.thinking is not None)
         for run, arm in arms

@@ -1,6 +1,7 @@
-"""`reasoner eval --shard` and `reasoner runs merge`: as one process, and as the processes of a Slurm array."""
+"""`reasoner eval --shard`: its shards in a folder are the run of one process, also as the processes of a Slurm array."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from reasoner.budget import Cost
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import read_trace
 from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.reading import open_run
 from reasoner_evals.runs.records import RunFolder, read_journal
+from reasoner_evals.view.arms import open_arms
 from tests.cli.command import Run
 from tests.test_docs import blocks
 from tests.waiting import PATIENCE
@@ -81,66 +84,41 @@ def report_of(folder: Path, run: Run) -> dict[str, bytes]:
     }
 
 
-def test_the_report_of_the_merge_is_that_of_the_unsharded_run_byte_for_byte(
+def test_the_report_of_all_shards_is_that_of_the_unsharded_run_byte_for_byte(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("whole", "merged"):
-        (tmp_path / folder).mkdir()
-    monkeypatch.chdir(tmp_path / "whole")
+    whole, parts = tmp_path / "one" / "run", tmp_path / "three" / "run"
+    whole.parent.mkdir()
+    monkeypatch.chdir(whole.parent)
     assert run(*EVAL, "--out", "run").code == 0
     for index in range(1, 4):
-        assert (
-            run(*EVAL, "--shard", f"{index}/3", "--out", f"../shard{index}").code == 0
-        )
-    monkeypatch.chdir(tmp_path / "merged")
-    ended = run("runs", "merge", "../shard1", "../shard2", "../shard3", "-o", "run")
-    assert (ended.code, ended.out) == (0, "run\n")
-    assert ended.err == "3 shards, 7 questions; report: reasoner report run\n"
-    reports = []
-    for folder in ("whole", "merged"):
-        monkeypatch.chdir(tmp_path / folder)
-        without_times(
-            Path("run"), created="2026-01-01T00:00:00+00:00", command="reasoner eval"
-        )
-        reports.append(report_of(Path("run"), run))
-    whole, merged = reports
-    assert {"report.html", "results.csv", "results.md"} < whole.keys() == merged.keys()
-    assert [name for name in whole if whole[name] != merged[name]] == []
-
-
-def test_some_shards_make_a_run_that_later_ones_complete(
-    run: Run, tmp_path: Path
-) -> None:
-    shards = [str(tmp_path / f"shard{index}") for index in range(1, 4)]
-    for index, shard in enumerate(shards, 1):
+        shard = str(parts / str(index))
         assert run(*EVAL, "--shard", f"{index}/3", "--out", shard).code == 0
-    some, whole = str(tmp_path / "some"), str(tmp_path / "whole")
-    refused = run("runs", "merge", shards[2], shards[0], "-o", some)
-    assert (
-        refused.code,
-        "missing shard 2/3" in refused.err,
-        "--partial" in refused.err,
-    ) == (2, True, True)
-    ended = run("runs", "merge", shards[2], shards[0], "--partial", "-o", some)
-    assert (
-        ended.err
-        == f"2 shards (1 missing), 5 questions; report: reasoner report {some}\n"
-    )
-    [source] = read_manifest(RunFolder(Path(some))).sources
-    assert (source.subset, source.items) == (
-        "first 7 in the order of seed 1, shard 1+3/3",
-        5,
-    )
-    # It continues and is graded as these questions, and nothing is left to do.
-    assert run("eval", "--resume", some, "-q").code == 0
-    assert run("runs", "grade", some).code == 0
-    assert run("runs", "merge", some, shards[0], "-o", whole).code == 2
-    assert run("runs", "merge", some, shards[1], "-o", whole).code == 0
-    [source] = read_manifest(RunFolder(Path(whole))).sources
-    assert (source.subset, source.items) == ("first 7 in the order of seed 1", 7)
+    for folder in (whole, *parts.iterdir()):
+        without_times(
+            folder, created="2026-01-01T00:00:00+00:00", command="reasoner eval"
+        )
+    reports = []
+    for folder in (whole, parts):
+        monkeypatch.chdir(folder.parent)
+        reports.append(report_of(Path("run"), run))
+    alone, together = reports
+    assert {"report.html", "results.csv"} < alone.keys() == together.keys()
+    # The manifests have digests of their own, and the traces of failures lie in the shards.
+    ours, theirs = (open_run(folder).manifest_hash for folder in (whole, parts))
+    for name, content in together.items():
+        placed = re.sub(rb"run/\d/arms/", b"run/arms/", content)
+        for length in (64, 12):
+            placed = placed.replace(theirs[:length].encode(), ours[:length].encode())
+        assert placed == alone[name], name
+    assert run("compare", str(whole), str(parts)).out.count("as much as B") == 5
+    assert run("runs", "export", str(parts), "--out", "all.csv").code == 0
+    assert [str(arm.run.folder.path) for arm in open_arms([parts])[::5]] == [
+        str(parts / str(index)) for index in range(1, 4)
+    ]
 
 
-def test_the_array_job_of_the_page_runs_and_is_merged(
+def test_the_array_job_of_the_page_runs_and_is_reported(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tasks are processes that run at the same time, with the variables that Slurm sets."""
@@ -176,9 +154,5 @@ def test_the_array_job_of_the_page_runs_and_is_merged(
     # Slurm starts the task of a failed machine again: it continues its run.
     assert array() == [0, 0, 0]
     [folder] = (tmp_path / "runs").iterdir()
-    assert (
-        run("runs", "merge", *map(str, folder.iterdir()), "--out", "merged").code == 0
-    )
-    assert [
-        source.items for source in read_manifest(RunFolder(Path("merged"))).sources
-    ] == [5]
+    assert run("report", str(folder)).code == 0
+    assert [source.items for source in open_run(folder).manifest.sources] == [5]
