@@ -22,6 +22,7 @@ WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 PROMPT = number_question().prompt
 
 
+assert THINKER.thinking
 THINKS = replace(THINKER, thinking=replace(THINKER.thinking, parser="qwen3"))
 
 
@@ -73,7 +74,7 @@ def test_steps_equal_the_chain(server: Server, streamed: bool) -> None:
         assert (whole.token_ids, whole.text) == (here.token_ids, here.text)
         assert (whole.logprobs, whole.usage) == (here.logprobs, here.usage)
         assert (whole.finish_reason, whole.stop) == (here.finish_reason, here.stop)
-        grown, ids = PROMPT, ()
+        grown, ids = PROMPT, tuple[int, ...]()
         while len(ids) < len(whole.token_ids):
             step = await draw(engine, grown, max_tokens=4, **told)
             grown, ids = grown.then(step), ids + step.token_ids
@@ -107,7 +108,7 @@ def test_thinking_is_told_apart_by_the_engine_that_serves(
     prompt = PROMPT.at_level(level)
 
     async def run() -> None:
-        there, here = OpenAIEngine(base_url=server.base_url), scripted(model=THINKS)
+        there, here = OpenAIEngine(base_url=served.base_url), scripted(model=THINKS)
         one, other = await draw(there, prompt), await draw(here, prompt)
         assert one == other
         assert await there.render(prompt) == await here.render(prompt)
@@ -117,7 +118,7 @@ def test_thinking_is_told_apart_by_the_engine_that_serves(
         assert await there.render(grown) == await here.render(grown)
         await there.close()
 
-    with serving(scripted(model=THINKS)) as server:
+    with serving(scripted(model=THINKS)) as served:
         asyncio.run(run())
 
 
