@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -194,6 +195,7 @@ def _blur(side: str) -> Fraction:
     )
 
 
+@lru_cache(maxsize=1024)
 def _value(side: str) -> Fraction:
     """The value of a calculation of digits, brackets and four operators.
 
