@@ -68,6 +68,7 @@ def chosen(drawn: Recorded, names: list[str]) -> Recorded:
         drawn.tokens[rows],
         drawn.greedy_right[rows],
         drawn.greedy_tokens[rows],
+        drawn.prompts[rows],
     )
 
 

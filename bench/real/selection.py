@@ -3,8 +3,9 @@
     python bench/real/selection.py RECORDING [--kind number] [--figure FILE.svg] [--ratings FILE]
 
 Prints a table with 95 % intervals over questions: greedy, one sample, and each way to select at 2, 4, 8 and 16 samples,
-or all, expected over subsets of the recorded ones, with paired differences to greedy and to the vote of that size.
-An oracle is right where any sample is. Tokens are generated ones, a question. --figure draws accuracy against tokens.
+or all, expected over subsets of the recorded ones, with paired differences to greedy and to the vote of that size. Of
+all samples, ties go to the answer that came first, as in the product and its reports. An oracle is right where any
+sample is. Tokens are computed ones, a question: its prompt once, and all replies. --figure draws accuracy against them.
 
 --ratings are a verifier's, from bench/real/ratings.py. A second table has what they gain on the questions that are
 rated: against the vote of as many samples, and against the vote of as many as the same FLOPs allow.
@@ -38,6 +39,16 @@ class Recorded(NamedTuple):
     tokens: Floats
     greedy_right: Floats
     greedy_tokens: Floats
+    prompts: Floats
+
+    def cost(self, size: int) -> float:
+        """Computed tokens of a question with this many samples: its prompt once, and the replies."""
+        return float(self.prompts.mean() + size * self.tokens.mean())
+
+    @property
+    def greedy_cost(self) -> float:
+        """Computed tokens of a question that is answered greedily."""
+        return float(self.prompts.mean() + self.greedy_tokens.mean())
 
     @property
     def sizes(self) -> list[int]:
@@ -91,7 +102,19 @@ def read(path: Path, kind: str) -> Recorded:
         table("tokens"),
         np.array([float(greedy[name]["right"]) for name in names]),
         np.array([float(greedy[name]["tokens"]) for name in names]),
+        np.array([float(greedy[name]["prompt_tokens"]) for name in names]),
     )
+
+
+def voted(right: Floats, answers: Ints, weights: Floats) -> Floats:
+    """[Q]: whether the answer with the most weight is right, of equals the one that came first; no vote is wrong."""
+    shares = np.zeros(len(right))
+    for row, (given, weight) in enumerate(zip(answers, weights, strict=True)):
+        votes = given >= 0
+        if votes.any():
+            totals = np.bincount(given[votes], weight[votes])
+            shares[row] = right[row, int(np.argmax(given == totals.argmax()))]
+    return shares
 
 
 def show_ratings(path: Path, drawn: Recorded) -> None:
@@ -165,11 +188,11 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-    tokens = [size * drawn.tokens.mean() for size in drawn.sizes]
+    tokens = [drawn.cost(size) for size in drawn.sizes]
     lines = (
         ("any sample is right", GREY, tokens, ways["oracle"]),
         ("vote", BLUE, tokens, ways["vote"]),
-        ("greedy", ORANGE, [drawn.greedy_tokens.mean()], drawn.greedy_right[:, None]),
+        ("greedy", ORANGE, [drawn.greedy_cost], drawn.greedy_right[:, None]),
     )
     for name, colour, lengths, shares in lines:
         bounds = [interval(column) for column in shares.T]
@@ -202,7 +225,7 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
                 )
     axes.set(
         xscale="log",
-        xlabel="tokens generated per question",
+        xlabel="tokens per question",
         ylabel="questions answered rightly, %",
     )
     axes.set_xticks(tokens, [f"{each:,.0f}" for each in tokens])
@@ -236,17 +259,22 @@ def main() -> None:
         "most certain sample": best_of_k(drawn.right, drawn.scores, drawn.sizes),
         "oracle": coverage_at_k(drawn.right, drawn.sizes),
     }
-    length = drawn.tokens.mean()
+    alike = np.ones_like(drawn.right)
+    for name, weights in (
+        ("vote", alike),
+        ("vote weighted by certainty", drawn.scores),
+    ):
+        ways[name][:, -1] = voted(drawn.right, drawn.answers, np.nan_to_num(weights))
     greedy = f"a greedy reply {drawn.greedy_tokens.mean():,.0f}"
     print(
-        f"{len(drawn.right)} questions; one sample has {length:,.0f} tokens, {greedy}\n"
+        f"{len(drawn.right)} questions; one sample has {drawn.tokens.mean():,.0f} tokens, {greedy}\n"
     )
     print(
         "| | right, % | against greedy, points | against one sample | against the vote | tokens |"
     )
     print("|---|---|---|---|---|---|")
     print(
-        f"| greedy | {percent(interval(drawn.greedy_right))} | | | | {drawn.greedy_tokens.mean():,.0f} |"
+        f"| greedy | {percent(interval(drawn.greedy_right))} | | | | {drawn.greedy_cost:,.0f} |"
     )
     for column, size in enumerate(drawn.sizes):
         for name, shares in ways.items():
@@ -267,7 +295,7 @@ def main() -> None:
                 ""
                 if name == "vote"
                 else percent(compare(right, vote).difference, sign="+"),
-                f"{size * length:,.0f}",
+                f"{drawn.cost(size):,.0f}",
             ]
             print(f"| {' | '.join(cells)} |")
     if options.ratings:
