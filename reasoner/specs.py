@@ -13,12 +13,13 @@ samples, leaves lengths to the budget and the context, and refuses what only its
 `CheckedOptions` refuses values outside of the ranges in its types when it is made.
 """
 
+import ast
 import dataclasses
 import json
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache, partial
@@ -31,8 +32,15 @@ MAX_DEPTH = 20
 MAX_SAMPLES: Final = 1_000_000
 """The most sequences generated from one prompt at once, and so for one question by most strategies."""
 _BARE = re.compile(r'[^,()\[\]{}"\\]*+')
-_NAME = re.compile(r'[^,()\[\]{}"\\:]*+')
-_OPTION = re.compile(r'\s*+([^\s,()\[\]{}"\\=]++)\s*+=')
+_HEAD = re.compile(r'([^,()\[\]{}"\\:]*+)(:?)(.*)', re.DOTALL)
+_QUOTED = "write text with brackets, quotes or backslashes in double quotes"
+_TOKEN = re.compile(
+    r"""(?P<string>"(?:[^"\\]|\\.)*+")
+    |(?<=[,(])\s*+(?P<option>[^\s,()\[\]{}"\\=]++)\s*+=\s*+(?P<empty>(?=[,)]|\Z))?
+    |(?P<bare>[^,()\[\]{}"\\]++)
+    |.""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 class BareWord(str):
@@ -55,7 +63,7 @@ class Spec:
         Raises:
             UsageError: the text is not a spec; the message names the position.
         """
-        return _Parser(text).parse()
+        return _Reader(text).read()
 
     def __hash__(self) -> int:
         return hash(str(self))
@@ -132,15 +140,19 @@ def _is_object(text: str) -> bool:
         return False
 
 
-class _Parser:
-    """Reads one spec from left to right."""
+@dataclass(slots=True)
+class _Reader:
+    """Reads a spec as Python reads `b'b'(b'c'==b'd'(b'e'==b'1'))` for `b:c=d(e=1)`: bytes are bare text.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.depth = 0
+    The tree is only looked at, never evaluated.
+    """
 
-    def parse(self) -> Spec:
+    text: str
+    source: str = ""
+    origins: list[tuple[int, int]] = field(default_factory=list)
+    """Where each token begins in the source, and where in the text."""
+
+    def read(self) -> Spec:
         if len(self.text) > MAX_LENGTH:
             raise UsageError(
                 f"a spec must have at most {MAX_LENGTH:,} characters (got {len(self.text):,})"
@@ -148,129 +160,118 @@ class _Parser:
         try:
             self.text.encode()
         except UnicodeEncodeError as error:
-            raise self._error("this character is not UTF-8 text", error.start) from None
-        name = self._run(_NAME).strip()
-        opening = self._take(":(")
-        spec = Spec(name, self._items(")" if opening == "(" else "") if opening else {})
-        self._blanks()
-        if self.at < len(self.text):
-            meant = (
-                f": write {name}:{self.text[self.at + 1 :].strip()}"
-                if self.text[self.at] == "," and name
-                else ""
-            )
-            raise self._error(
-                f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}{meant}"
-            )
-        return spec
+            raise self.error("this character is not UTF-8 text", error.start) from None
+        head = _HEAD.fullmatch(self.text)
+        assert head is not None
+        name, mark, rest = head.groups()
+        self.source = ascii(name.strip().encode())
+        self.translate(f"({rest}" if mark else rest, len(name))
+        self.source += ")" if mark else ""
+        try:
+            tree = ast.parse(self.source, mode="eval").body
+        except SyntaxError as error:
+            raise self.error(
+                f"this ends no value: close each bracket, and {_QUOTED}",
+                self.origin((error.offset or 1) - 1),
+            ) from None
+        except (ValueError, MemoryError, RecursionError):
+            raise self.error("it is nested too deeply", 0) from None
+        match tree:
+            case ast.Constant(value=bytes(bare)):
+                return Spec(bare.decode())
+            case ast.Call():
+                spec = self.value(tree, 0)
+                assert isinstance(spec, Spec)
+                return spec
+        meant = f"{name.strip()}:{rest[1:].strip()}"
+        raise self.error(f"expected a colon or (, as in {meant}", len(name))
 
-    def _items(self, end: str) -> dict[str, Value]:
-        """The options up to the bracket that ends them, which is read too, or up to the end of the text."""
+    def translate(self, text: str, at: int) -> None:
+        """Add each token to the source: bare text as bytes, a JSON string as text, a JSON object as it is."""
+        braces = 0
+        for token in _TOKEN.finditer(text):
+            self.origins.append((len(self.source), at + token.start()))
+            braces += (token[0] == "{") - (token[0] == "}")
+            if braces or token[0] == "}":
+                self.source += token[0].replace("\n", " ")
+            elif token["string"]:
+                try:
+                    string = json.loads(token[0])
+                    string.encode()
+                except ValueError as error:
+                    raise self.error(
+                        f"malformed JSON string: {error}", self.origins[-1][1]
+                    ) from None
+                self.source += f"({string!a})"
+            elif token["option"]:
+                empty = "" if token["empty"] is None else "b''"
+                self.source += f"{token['option'].encode()!a}=={empty}"
+            elif (bare := token["bare"]) is not None:
+                self.source += ascii(bare.strip().encode()) if bare.strip() else " "
+            else:
+                self.source += token[0]
+
+    def value(self, node: ast.expr, depth: int) -> Value:
+        if depth > MAX_DEPTH:
+            raise self.error(
+                f"brackets must be nested at most {MAX_DEPTH} deep", self.at_node(node)
+            )
+        match node:
+            case ast.Constant(value=bytes(bare)):
+                return BareWord(bare.decode())
+            case ast.Constant(value=str(text)):
+                return text
+            case ast.List(elts=values):
+                return tuple(self.value(each, depth + 1) for each in values)
+            case ast.Compare(
+                left=ast.Constant(value=bytes(option)),
+                comparators=[ast.Constant(value=bytes(bare))],
+            ):
+                return BareWord(f"{option.decode()}={bare.decode()}")
+            case ast.Dict() if _is_object(
+                text := ast.get_source_segment(self.source, node) or ""
+            ):
+                return text
+            case ast.Call(func=ast.Constant(value=bytes(bare)), args=items) if (
+                b":" not in bare and len(bare.split()) < 2
+            ):
+                return Spec(bare.decode(), self.options(items, depth))
+        raise self.error(
+            f'this is no value: {_QUOTED}, as in "f(x)"',
+            self.at_node(node),
+        )
+
+    def options(self, items: Sequence[ast.expr], depth: int) -> dict[str, Value]:
         options: dict[str, Value] = {}
-        while not self._ended(end):
-            begin = self.at
-            named = _OPTION.match(self.text, begin)
-            option = named[1] if named else ""
-            self.at = named.end() if named else begin
-            value = self._value()
+        for item in items:
+            match item:
+                case ast.Compare(
+                    left=ast.Constant(value=bytes(bare)), comparators=[node]
+                ):
+                    option = bare.decode()
+                case node:
+                    option = ""
+            value = self.value(node, depth + 1)
             if options and not option:
-                raise self._error(
-                    f"{written(value)!r} sets nothing: write OPTION=VALUE", begin
+                raise self.error(
+                    f"{written(value)!r} sets nothing: write OPTION=VALUE",
+                    self.at_node(item),
                 )
             if option in options:
-                raise self._error(f"{option} is given twice: keep one", begin)
-            if named or value:
-                options[option] = value
-            self._comma(end)
+                raise self.error(
+                    f"{option} is given twice: keep one", self.at_node(item)
+                )
+            options[option] = value
         return options
 
-    def _value(self) -> Value:
-        self._blanks()
-        begin, first = self.at, self.text[self.at : self.at + 1]
-        if first and first in '"{':
-            return self._json()
-        if self._take("["):
-            return self._list()
-        bare = self._run(_BARE).strip()
-        if not self._take("("):
-            return BareWord(bare)
-        if ":" in bare or bare.split() != [bare]:
-            problem = f'{bare!r} is not a name: write text with a bracket in double quotes, as in "f(x)"'
-            raise self._error(problem, begin)
-        self._enter()
-        options = self._items(")")
-        self.depth -= 1
-        return Spec(bare, options)
+    def at_node(self, node: ast.expr) -> int:
+        return self.origin(node.col_offset)
 
-    def _list(self) -> tuple[Value, ...]:
-        self._enter()
-        values: list[Value] = []
-        while not self._ended("]"):
-            values.append(self._value())
-            self._comma("]")
-        self.depth -= 1
-        return tuple(values)
+    def origin(self, offset: int) -> int:
+        """Where in the text a place of the source comes from."""
+        return max((at for begin, at in self.origins if begin <= offset), default=0)
 
-    def _json(self) -> str:
-        """A JSON string, as its text, or a JSON object, as it is written."""
-        begin = self.at
-        try:
-            value, self.at = json.JSONDecoder().raw_decode(self.text, begin)
-            text = value if isinstance(value, str) else self.text[begin : self.at]
-            text.encode()
-        except RecursionError:
-            raise self._error("the JSON object is nested too deeply") from None
-        except UnicodeEncodeError:
-            raise self._error("the JSON string is not UTF-8 text", begin) from None
-        except json.JSONDecodeError as error:
-            raise self._error(f"malformed JSON: {error.msg}", error.pos) from None
-        return text
-
-    def _ended(self, end: str) -> bool:
-        self._blanks()
-        if self.at == len(self.text):
-            if end:
-                raise self._error(f"expected {end!r}, got the end")
-            return True
-        return bool(self._take(end))
-
-    def _comma(self, end: str) -> None:
-        """Read the comma after a value; there is none before the end."""
-        self._blanks()
-        character = self.text[self.at : self.at + 1]
-        if not self._take(",") and character != end:
-            got = (
-                f"{character!r}: write text that holds it in double quotes"
-                if character
-                else "the end"
-            )
-            raise self._error(f"expected ','{f' or {end!r}' if end else ''}, got {got}")
-
-    def _enter(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise self._error(f"brackets must be nested at most {MAX_DEPTH} deep")
-
-    def _run(self, pattern: re.Pattern[str]) -> str:
-        match = pattern.match(self.text, self.at)
-        assert match is not None
-        self.at = match.end()
-        return match[0]
-
-    def _take(self, allowed: str) -> str:
-        """The next character, read, if it is one of those allowed; otherwise nothing."""
-        character = self.text[self.at : self.at + 1]
-        if not character or character not in allowed:
-            return ""
-        self.at += 1
-        return character
-
-    def _blanks(self) -> None:
-        while self.text[self.at : self.at + 1].isspace():
-            self.at += 1
-
-    def _error(self, problem: str, at: int = -1) -> UsageError:
-        at = self.at if at < 0 else at
+    def error(self, problem: str, at: int) -> UsageError:
         begin = max(0, at - 40)
         shown = f"{'...' if begin else ''}{self.text[begin : begin + 80]}"
         return UsageError(f"spec {shown!r}, character {at + 1}: {problem}")
