@@ -252,7 +252,7 @@ class _Sum(Cost):
 
 
 NO_COST = Cost()
-SUMMED = ("tokens", "usd", "flops", "generated", "samples")
+SUMMED = ("tokens", "usd", "generated", "samples")
 """The units in which the work on several questions adds up; the others are limits of each."""
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _AMOUNT = re.compile(
@@ -266,7 +266,7 @@ class Budget:
     """Limits on a cost; None leaves a unit unbounded.
 
     `tokens` bounds `Cost.tokens`; `generated` bounds generated and cancelled tokens; `samples` bounds sequences drawn;
-    `flops` and `usd` need a model geometry and a price table. `seconds` is a deadline: work in flight is cancelled when
+    `usd` needs a price table. `seconds` is a deadline: work in flight is cancelled when
     it passes, so the overshoot is at most one engine step. All other limits are never exceeded. `sequential` bounds
     where any work ends on the virtual clock of its question, `Cost.sequential_tokens`.
     """
@@ -275,7 +275,6 @@ class Budget:
     generated: int | None = None
     samples: int | None = None
     seconds: float | None = None
-    flops: float | None = None
     usd: float | None = None
     sequential: int | None = None
 
@@ -304,7 +303,6 @@ class Budget:
         return cls(
             **counts,
             seconds=limits.get("seconds"),
-            flops=limits.get("flops"),
             usd=limits.get("usd"),
         )
 
@@ -331,7 +329,7 @@ class Budget:
         shares: dict[str, Any] = {}
         for unit in SUMMED:
             limit = getattr(self, unit)
-            if limit is not None and unit in ("flops", "usd"):
+            if limit is not None and unit == "usd":
                 shares[unit] = math.nextafter(limit / count, 0)
             elif limit is not None:
                 shares[unit] = limit // count + (part <= limit % count)
@@ -415,9 +413,6 @@ class Ledger:
         self._clock = clock
         self._opened = clock() - elapsed
         self._limits = _limits_of(budget) if budget else ()
-        self._counts_flops: bool = self.budget.flops is not None or (
-            parent is not None and parent._counts_flops
-        )
         own = math.inf if self.budget.sequential is None else self.budget.sequential
         self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled, self._held = _Sum(), _Sum()
@@ -481,11 +476,6 @@ class Ledger:
             return cost.samples
         if unit == "sequential":
             return cost.sequential_tokens
-        if unit == "flops":
-            if cost.flops is None:
-                what = "a flops budget needs the model's geometry, which this engine does not know"
-                raise UsageError(f"{what}: use tokens")
-            return cost.flops
         assert self.prices is not None
         return self.prices.usd(cost)
 
@@ -589,8 +579,6 @@ class Ledger:
         if not reservation.open:
             raise ValueError("this reservation was already settled")
         reservation.open = False
-        if actual.flops is None and self._counts_flops:
-            actual = replace(actual, flops=reservation.worst.flops)
         violation: LedgerViolation | None = None
         for ledger in (self, *self._above):
             ledger.in_flight -= 1

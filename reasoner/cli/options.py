@@ -227,7 +227,7 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
 
 def budget_option(*, together: bool = False) -> Callable[[F], F]:
     """The option of the most that one question may spend, or all questions `together`."""
-    units = "Units: tokens, generated, samples, seconds, flops, usd"
+    units = "Units: tokens, generated, samples, seconds, usd"
     if together:
         text = f"Budget of all questions together, as in tokens=2m. Hard questions get what easy ones leave. {units}."
     else:

@@ -102,7 +102,7 @@ class Probes:
             getattr(budget, unit) is not None
             for budget in budgets
             # The limits of a budget that count prompts
-            for unit in ("tokens", "flops", "usd")
+            for unit in ("tokens", "usd")
         ):
             return 0
         tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens

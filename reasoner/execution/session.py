@@ -124,19 +124,8 @@ class RunContext:
     _started: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
-        bounds, model, given = (
-            (self.budget, self.ledger.budget),
-            model_of(self.engine),
-            self.strategy,
-        )
-        if (
-            any(bound and bound.flops is not None for bound in bounds)
-            and model.flops(prompt=1, cached=0, generated=1) is None
-        ):
-            raise UsageError(
-                f"a flops budget needs the geometry of {model.name}, which the engine does not know"
-            )
-        self.ready = ready = prepared(given, model)
+        model = model_of(self.engine)
+        self.ready = ready = prepared(self.strategy, model)
         self.strategy, self.notes = ready.strategy, ready.notes
         self.facts = RunFacts(
             strategy=ready.spec,

@@ -2,26 +2,15 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 
-from reasoner import (
-    Budget,
-    Proposal,
-    Question,
-    SamplingParams,
-    proposals,
-    solve,
-    solve_many_sync,
-    solve_sync,
-)
-from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.models.info import ModelInfo
-from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner import Proposal, Question, proposals, solve, solve_sync
+from reasoner.errors import EngineUnavailable
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import number_question, says, varied
 from reasoner.trace.events import Event
-from reasoner_strategies import SelfConsistency, Single
+from reasoner_strategies import Single
 from tests.running import running
 
 REPLY = 5
@@ -30,29 +19,6 @@ TOKENS = 9
 
 def questions(count: int) -> list[Question]:
     return [number_question(f"q{place}") for place in range(count)]
-
-
-def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None:
-    one = MODEL.flops(prompt=TOKENS, cached=0, generated=REPLY)
-    assert one is not None
-    params = SamplingParams(max_tokens=REPLY)
-    engine = ScriptedEngine(says("7"))
-    solution = solve_sync(
-        number_question(),
-        SelfConsistency(5, params),
-        engine,
-        budget=Budget(flops=2 * one),
-    )
-    assert (solution.cost.flops, solution.ended_by) == (2 * one, "budget")
-    blind = ScriptedEngine(says("7"), model=ModelInfo("blind"))
-    bounded: tuple[dict[str, Any], ...] = (
-        {"budget": Budget(flops=1e9)},
-        {"each": Budget(flops=1e9)},
-    )
-    for bounds in bounded:
-        with pytest.raises(UsageError, match="needs the geometry of blind"):
-            solve_many_sync(questions(1), Single(), blind, **bounds)
-    assert solve_sync(number_question(), Single(), blind).cost.flops is None
 
 
 def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:

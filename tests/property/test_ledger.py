@@ -44,7 +44,6 @@ MEASURES: dict[str, Callable[[Cost], float]] = {
     ),
     "generated": lambda c: c.generated_tokens + c.cancelled_tokens,
     "samples": lambda c: c.samples,
-    "flops": lambda c: c.flops or 0,
     "usd": PRICES.usd,
     "sequential": lambda c: c.sequential_tokens,
 }
@@ -69,7 +68,6 @@ OF_A_LEDGER = {
     "tokens": 3000,
     "generated": 1500,
     "samples": 12,
-    "flops": 10**7,
     "usd": 8e-3,
     "sequential": 900,
 }
@@ -77,7 +75,6 @@ OF_A_RUN = {
     "tokens": 500,
     "generated": 200,
     "samples": 20,
-    "flops": 2 * 10**6,
     "usd": 1e-3,
 }
 OF_A_QUESTION = OF_A_RUN | {"sequential": 60}
