@@ -574,7 +574,7 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
         f"`--risk {risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())
     }
     named |= {
-        f"`--effort {effort}`": f"auto, effort {effort}"
+        f"`effort={effort}`": f"auto, effort {effort}"
         for effort in ("high", "medium", "low")
     }
     for line, name in named.items():

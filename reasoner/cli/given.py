@@ -29,7 +29,7 @@ from reasoner.system.files import read_settings_table
 from reasoner.trace.history import RecordedEngine
 from reasoner.verifier import Verifier
 
-AUTO: Final = ("effort", "prefer", "profile", "risk", "abstain_below", "abstain_risk")
+AUTO: Final = ("prefer", "profile", "risk", "abstain_below", "abstain_risk")
 """The options of the strategy auto."""
 ADDRESS_VARIABLE: Final = "REASONER_BASE_URL"
 """The variable that holds the default of --base-url."""
@@ -46,7 +46,6 @@ class GivenOptions:
     temperature: float | None = None
     max_tokens: int | None = None
     thinking: str | None = None
-    effort: str | None = None
     prefer: str | None = None
     profile: str | None = None
     risk: float | None = None
@@ -214,7 +213,7 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
         filled[name] = (default["strategy"],) if several else default["strategy"]
         # The budget of each question has another name in commands that ask several.
         limit = next(name for name in ("each", "budgets", "budget") if name in typed)
-        if typed[limit] is typed.get("equal") is None and "budget" in default:
+        if typed[limit] is None and "budget" in default:
             filled[limit] = default["budget"]
         verifier = default.get("verifier")
         if typed["verifier"] is None and verifier:

@@ -102,13 +102,6 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 auto_options = together(
     option(
-        "--effort",
-        metavar="low|medium|high",
-        section="Strategy",
-        help="Accuracy target: about 5 (low), 2 (medium) or 1 (high) points below a full vote. Not guaranteed; "
-        "--risk guarantees. Selects auto.  [default: medium, for auto]",
-    ),
-    option(
         "--risk",
         type=float,
         metavar="R",

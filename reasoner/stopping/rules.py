@@ -19,7 +19,7 @@ from typing import (
 )
 
 from reasoner.budget import Cost
-from reasoner.errors import UsageError, require_name
+from reasoner.errors import UsageError
 from reasoner.specs import Chance, CheckedOptions, Range, Share
 from reasoner.stopping.vote_posteriors import (
     best_gain,
@@ -66,16 +66,6 @@ class StopRule(Protocol):
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The reason to stop now, or None to continue."""
-
-
-def price_of(effort: str) -> float:
-    """The price of an effort.
-
-    Raises:
-        UnknownName: there is none of that name.
-    """
-    require_name("effort", effort, RISKS)
-    return sample_price(RISKS[effort])
 
 
 def sample_price(risk: float) -> float:

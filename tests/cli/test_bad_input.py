@@ -35,13 +35,13 @@ ROWS = [
     (f"SOLVE -s {LONG}", f"named '{'x' * 78}…"),
     ("SOLVE -s mcts -n 4", "mcts has simulations, k, "),
     (
-        "SOLVE -s single --effort low",
-        "--effort is an option of the strategy auto, not of single",
+        "SOLVE -s single --risk 0.1",
+        "--risk is an option of the strategy auto, not of single",
         "use -s auto",
     ),
     (
-        "SOLVE -s auto:effort=low --effort low",
-        "--effort and effort of --strategy set the same thing",
+        "SOLVE -s auto:risk=0.1 --risk 0.1",
+        "--risk and risk of --strategy set the same thing",
     ),
     ("SOLVE --profile nowhere.json", "cannot read the profile nowhere.json"),
     # verifiers

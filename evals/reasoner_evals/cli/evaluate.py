@@ -22,13 +22,6 @@ from reasoner_evals.cli.options import command_line, default_folder, run_options
     help="Budgets that all questions of a task share, one run each, as in 200k.",
 )
 @option(
-    "--effort",
-    metavar="low|medium|high",
-    section="Strategy",
-    help="Saving from --totals: low, medium or high leave the part that hardly raises accuracy.  [default: between "
-    "medium and high]",
-)
-@option(
     "--shard",
     metavar="I/N",
     section="Data",

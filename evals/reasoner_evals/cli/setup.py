@@ -20,7 +20,6 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.specs import Spec
-from reasoner.stopping.rules import RISKS, price_of
 from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import one_line
@@ -146,7 +145,6 @@ def set_up(options: RunOptions) -> RunSetup:
         verifier=spec_of(verifier) if verifier else "",
         budgets=budgets,
         totals=totals,
-        price=price_of(options.effort) if options.effort else 0.0,
         seeds=read_seeds(options.seeds) if options.seeds is not None else (),
     )
     arms_of(grid)  # refuses what cannot be combined before data is fetched
@@ -221,7 +219,6 @@ def _options_of(frozen: Manifest) -> RunOptions:
     """The options that give a run of this manifest."""
     arms = frozen.arms
     subset = Subset.parse(frozen.sources[0].subset)
-    prices = {arm.price for arm in arms}
     return RunOptions(
         tasks=tuple(source.task for source in frozen.sources),
         strategies=tuple(dict.fromkeys(arm.strategy for arm in arms)),
@@ -229,7 +226,6 @@ def _options_of(frozen: Manifest) -> RunOptions:
         budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget))
         or None,
         totals=",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
-        effort=next((name for name in RISKS if price_of(name) in prices), None),
         seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
         limit=subset.limit,
         subset_seed=subset.seed,

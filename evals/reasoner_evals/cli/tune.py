@@ -122,7 +122,7 @@ def command(
 
     All candidates race on two thirds of the questions, in rounds. A candidate leaves when another one is shown to be
     more accurate, or as accurate for less. The other third judges the chosen one, against one sample and a plain vote
-    of the same cost. The result is a file of settings, a page, a forecast, and a profile for --risk, --effort and
+    of the same cost. The result is a file of settings, a page, a forecast, and a profile for --risk and
     --abstain-below.
 
     Without --tokens and --seconds none leaves: the strategies that you name, each with a size, answer all questions.

@@ -37,8 +37,6 @@ class Grid:
     seeds: tuple[int, ...] = ()
     totals: tuple[Budget, ...] = ()
     """Budgets of all questions of a task together."""
-    price: float = 0.0
-    """The gain that a sample must reach where a total is divided."""
 
 
 def arms_of(grid: Grid) -> tuple[Arm, ...]:
@@ -67,10 +65,6 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
         raise UsageError(
             "--budgets has no effect: each of these strategies runs once, and smaller numbers of samples are estimated "
             "from that run; leave it out, or add a strategy that searches"
-        )
-    if grid.price and not grid.totals:
-        raise UsageError(
-            "--effort has no effect without --totals: add them, or leave it out"
         )
     if all_greedy and (grid.totals or len(grid.seeds) > 1):
         option = "--totals" if grid.totals else "--seeds"
@@ -182,7 +176,6 @@ def _arms(task: str, plan: Arm, greedy: bool, grid: Grid) -> Iterator[Arm]:
                     "task": task,
                     "seed": seed,
                     "total": total,
-                    "price": grid.price,
                     "pool": 0,
                     "rule": "",
                 }

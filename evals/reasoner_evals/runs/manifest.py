@@ -233,7 +233,6 @@ def _choices(manifest: Manifest) -> dict[str, str]:
         "the strategies": ", ".join(sorted({arm.strategy for arm in arms})),
         "the verifier": ", ".join(sorted({arm.verifier for arm in arms} - {""})),
         "the budgets": " ".join(sorted({arm.limit for arm in arms} - {""})),
-        "the price": " ".join(sorted({f"{arm.price:g}" for arm in arms if arm.price})),
         "the seeds": ", ".join(map(str, sorted({arm.seed for arm in arms}))),
         "the engine": str(Spec(engine.name, dict(sorted(engine.options.items())))),
         "the prices": ", ".join(

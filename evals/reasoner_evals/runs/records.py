@@ -102,8 +102,6 @@ class Arm(_Frozen):
     """The budget of one question, as `Budget` writes it; empty if unbounded."""
     total: str = ""
     """The budget of all questions together, divided by the controller; empty if unbounded."""
-    price: float = 0.0
-    """The gain in the chance of a right answer that a sample of mean cost must reach; else `total` is not used up."""
     seed: int
     pool: int = 0
     """The number of samples from which every smaller number is estimated; 0 if each number has to be run."""

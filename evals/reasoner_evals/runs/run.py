@@ -314,7 +314,7 @@ class _ArmSession:
             verifier=self.verifier if strategy.uses_verifier else None,
             budget=subset.part_of(Budget.parse(total)) if total else None,
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
-            allocation=Allocation(price=self.arm.price) if total else None,
+            allocation=Allocation() if total else None,
             prices=self.prices,
             comparer=self.verdicts.equivalence,
             trace=self._sink,

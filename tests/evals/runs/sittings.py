@@ -74,7 +74,7 @@ def data(count: int) -> TaskData:
 
 
 def manifest(
-    names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0
+    names: list[str], count: int, budget: str = "", total: str = ""
 ) -> Manifest:
     pools = {} if total else {"vote": (6, "majority"), "best": (6, "best")}
     arms = [
@@ -85,7 +85,6 @@ def manifest(
             verifier="judge",
             budget=budget,
             total=total,
-            price=price,
             seed=0,
             pool=pools.get(name, (0, ""))[0],
             rule=pools.get(name, (0, ""))[1],  # type: ignore[arg-type]
@@ -157,12 +156,11 @@ def sit(
     engine: Engine | None = None,
     budget: str = "",
     total: str = "",
-    price: float = 0.0,
     reuse: Path | str = "",
 ) -> Seen:
     """One session of the evaluation in this folder."""
     seen = Seen()
-    frozen = manifest(names, count, budget, total, price).model_copy(
+    frozen = manifest(names, count, budget, total).model_copy(
         update={"reuse": str(reuse)}
     )
     folder.mkdir(exist_ok=True)

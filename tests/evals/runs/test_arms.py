@@ -108,7 +108,6 @@ def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
             "--seeds has no effect: one greedy sample per question is all there is",
         ),
         (Grid(("t",), (GREEDY,), totals=(Budget(tokens=1),)), "--totals has no effect"),
-        (Grid(("t",), (TREE,), price=0.01), "--effort has no effect"),
         (
             Grid(("t",), (TREE,), totals=(Budget(tokens=1), Budget(tokens=1))),
             "total tokens=1 is given twice",

@@ -29,17 +29,6 @@ def test_all_questions_together_keep_to_it(tmp_path: Path) -> None:
         assert all(record.cost.samples for record in records)
 
 
-def test_what_buys_too_little_is_given_back(tmp_path: Path) -> None:
-    sit(tmp_path / "all", ["vote"], total="tokens=100000")
-    sit(tmp_path / "some", ["vote"], total="tokens=100000", price=0.02)
-    assert spent(tmp_path / "some", "vote") < spent(tmp_path / "all", "vote") < 100000
-    ended = {
-        record.ended_by
-        for record in read_journal(RunFolder(tmp_path / "some").arm("vote"))
-    }
-    assert "price" in ended
-
-
 @pytest.mark.process
 def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
     for lines, part in some_moments(120, 8, seed=1):
