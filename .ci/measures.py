@@ -25,7 +25,6 @@ FEATURES: Final = {
     for word, pattern in {
         "probe": "probe",
         "floor": "floor",
-        "droppable": "droppable",
         "likelihood": "likelihood",
         "verdict": "verdict",
         "replica": "replica",

@@ -1,4 +1,4 @@
-"""A KV cache that is too small for all chains of a question: what waiting, dropping and stopping cost in time.
+"""A KV cache that is too small for all chains of a question: what waiting and stopping cost in time.
 
     python bench/full_cache.py [--cache 50000 100000 200000] [--chains 64] [--repeats 2] [--together 1] recordings.jsonl
 
@@ -34,14 +34,12 @@ PREFILL = 512
 POLICIES = {
     "vote of all": "self_consistency(n={n})",
     "vote of all, unlimited": "self_consistency(n={n})",
-    "vote of all, drop": "self_consistency(n={n}, when_full=drop)",
     "vote of a half": "self_consistency(n={half})",
     "vote of a quarter": "self_consistency(n={quarter})",
     "vote of an eighth": "self_consistency(n={eighth})",
     "settled": f"self_consistency(n={{n}}, stop={SETTLED})",
     "settled, unlimited": f"self_consistency(n={{n}}, stop={SETTLED})",
     "settled, window=16": f"self_consistency(n={{n}}, stop={SETTLED}, window=16)",
-    "settled, drop": f"self_consistency(n={{n}}, stop={SETTLED}, when_full=drop)",
 }
 
 

@@ -151,7 +151,6 @@ class MaxTokensLimiter(KvCacheLimiter):
         kind: Hashable,
         limit: int,
         priority: int = 0,
-        droppable: bool = False,
     ) -> CacheCharge:
         return super().charge(
             (*shared, (f"{random.random()}", limit)),

@@ -131,14 +131,11 @@ class Progress:
 
     An engine that sees tokens as they come calls `reached`, one that knows the length of the reply beforehand awaits
     `until`. With an engine that does neither, results are right too, but each waits for the end of all that may be
-    shorter. `due` says whether the sequence must end now; None where it never must. `tokens` are those so far. Once
-    they reach the `alarm`, `ring` is called.
+    shorter. `due` says whether the sequence must end now; None where it never must. `tokens` are those so far.
     """
 
     due: Callable[[], bool] | None = None
     tokens: int = 0
-    alarm: int = NEVER
-    ring: Callable[[], None] = silent
 
     def reached(self, tokens: int) -> bool:
         """The sequence has at least this many tokens. Returns whether the engine must abort it now.
@@ -146,9 +143,6 @@ class Progress:
         It may be called from any thread, and for each token.
         """
         self.tokens = tokens
-        if tokens >= self.alarm:
-            self.alarm = NEVER
-            self.ring()
         return self.due is not None and self.due()
 
     async def until(self, tokens: int) -> None:

@@ -117,8 +117,7 @@ class Sample:
     `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
     which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
     review or a choice, a model is never asked for an answer. `limited_by` is the option that a user must raise where a
-    sequence reaches its limit; "" for a step, which ends at one of its own. A `droppable` sequence does not wait
-    for room in the KV cache: where that is full, it may end early, with "abort" and without a text.
+    sequence reaches its limit; "" for a step, which ends at one of its own.
     """
 
     prompts: tuple[Prompt, ...]
@@ -129,7 +128,6 @@ class Sample:
     branch: int = 0
     answers: bool = True
     limited_by: str = ""
-    droppable: bool = False
 
     def __post_init__(self) -> None:
         check_n(self.n)

@@ -1,17 +1,15 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, RenderedPrompt, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError
-from reasoner.execution.admission import Admission, EngineLimits, NoDeadline
+from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.gate import Rooms
 from reasoner.execution.order import RunningOperations
 from reasoner.models.info import ModelInfo
@@ -150,7 +148,7 @@ class OperationExecutor:
     async def within_cache(
         self, request: SampleRequest, charge: "CacheCharge"
     ) -> Completion:
-        """What the engine generates, or as far as there is room in its KV cache."""
+        """What the engine generates, with its length for the limiter of its KV cache."""
         limiter, (head, _) = cast("KvCacheLimiter", self.kv_limiter), charge.shared
         if (
             head[0]
@@ -159,34 +157,8 @@ class OperationExecutor:
             limiter.keep(*head)
             self.kept.add(head[0])
         completion: Completion | None = None
-        drop_timer = asyncio.timeout(None) if charge.droppable else NoDeadline()
         try:
-            async with drop_timer:
-                if isinstance(drop_timer, asyncio.Timeout) and request.progress:
-                    limiter.watch(
-                        charge, request.progress, partial(drop_timer.reschedule, 0.0)
-                    )
-                completion = await self.engine.sample(request)
-        except TimeoutError:
-            if not drop_timer.expired():
-                raise
-            self.note(
-                "dropped: the KV cache was full, so samples ended early and do not vote"
-            )
-            spent = request.meter.usage or Usage(
-                request.rendered.tokens, 0, request.params.limit
-            )
-            # Its text is not kept, so that it has no parts.
-            spent = replace(spent, thinking_tokens=0)
-            completion = Completion(
-                request.prompt,
-                "",
-                (),
-                "abort",
-                usage=spent,
-                index=request.index,
-                seed=request.seed,
-            )
+            completion = await self.engine.sample(request)
         finally:
             usage = completion.usage if completion else request.meter.usage
             charge.generated = (

@@ -1,15 +1,12 @@
 """The queue in front of the KV cache: which sequence may start next, given how long its kind becomes."""
 
-import asyncio
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.engine import Progress, silent
 from reasoner.execution.gate import Room
 
 Floats = NDArray[np.float64]
@@ -140,7 +137,6 @@ class CacheCharge:
 
     shared: Shared
     limit: int
-    droppable: bool
     kind: _Kind = field(repr=False)
     forecast: KvForecast = field(repr=False)
     row: int = 0
@@ -148,10 +144,6 @@ class CacheCharge:
     """The step of the engine at which it started."""
     rank: tuple[int, int] = (0, 0)
     """The index of its question, and its number."""
-    progress: Progress | None = None
-    """The progress of a sequence that may be dropped."""
-    drop: Callable[[], None] = silent
-    dropped: bool = False
     generated: int | None = 0
     """The tokens that it had at its end; None where that is unknown."""
     ended: bool = False
@@ -180,9 +172,6 @@ class KvCacheLimiter(Room[CacheClaim]):
 
     A piece of prompt that several sequences share counts once. A piece that is kept counts until it is let go, also
     while nothing of it is in flight, so that no newcomer evicts it. A sequence that does not fit the cache runs alone.
-
-    A droppable sequence does not wait. When the tokens in flight fill the cache, such sequences are dropped, the one of
-    the latest question that has least to lose first, as vLLM preempts the youngest.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -198,8 +187,6 @@ class KvCacheLimiter(Room[CacheClaim]):
         self._kept: dict[str, int] = {}
         self._sharing: dict[str, int] = {}
         self._entered = 0
-        self._rung = False
-        """Whether a sequence has rung, and nobody has looked yet."""
 
     @property
     def backlog(self) -> int:
@@ -214,33 +201,29 @@ class KvCacheLimiter(Room[CacheClaim]):
         kind: Hashable,
         limit: int,
         priority: int = 0,
-        droppable: bool = False,
     ) -> CacheCharge:
         """The charge of a sequence of up to `limit` tokens, with the `shared` pieces of its prompt.
 
         `kind` is what its length depends on, apart from the limit; limits that differ much are kinds of their own.
-        Lower `priority`, the index of the question, goes first. One that is `droppable` does not wait; `watch` it.
+        Lower `priority` goes first.
         """
         known = self._known(kind, limit)
         self._entered += 1
         return CacheCharge(
             shared,
             limit,
-            droppable,
             known,
             known.forecast,
             rank=(priority, self._entered),
         )
 
     def rank(self, ask: CacheClaim) -> int:
-        """The index of its question; one that does not wait goes before all that do."""
-        charge = ask.charged(self)
-        return -1 if charge.droppable else charge.rank[0]
+        """Its priority."""
+        return ask.charged(self).rank[0]
 
     def short(self, ask: CacheClaim) -> "KvCacheLimiter | None":
         """None where the sequence fits, and the pieces of its prompt that are not in the cache yet."""
-        charge = ask.charged(self)
-        return None if charge.droppable or self._fits(charge) else self
+        return None if self._fits(ask.charged(self)) else self
 
     def take(self, ask: CacheClaim) -> None:
         """Charge it what it is expected to hold."""
@@ -283,61 +266,6 @@ class KvCacheLimiter(Room[CacheClaim]):
             self._variance -= charge.forecast.variance[charge.row]
         else:
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
-
-    def watch(
-        self, charge: CacheCharge, progress: Progress, drop: Callable[[], None]
-    ) -> None:
-        """Call `drop` once the cache is full and this sequence is the first to go; it must leave then."""
-        charge.progress, charge.drop = progress, drop
-        loop = asyncio.get_running_loop()
-
-        def ring() -> None:
-            if not self._rung:
-                self._rung = True
-                with suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(self._look)
-
-        progress.ring = ring
-        self._look()
-
-    def _look(self) -> None:
-        """Drop sequences until the others fit, and have those that stay ring before they may not."""
-        self._rung = False
-        charges = [
-            charge
-            for kind in self._kinds.values()
-            for charge in kind.in_flight
-            if not charge.dropped
-        ]
-        lengths = {
-            charge: charge.progress.tokens for charge in charges if charge.progress
-        }
-        self._step = max(
-            [
-                self._step,
-                *(charge.entered + tokens for charge, tokens in lengths.items()),
-            ]
-        )
-        held = {
-            charge: lengths.get(charge, self._step - charge.entered)
-            for charge in charges
-        }
-        running = {charge: tokens for charge, tokens in held.items() if tokens}
-        watched = sorted(
-            (charge for charge in lengths if lengths[charge]),
-            key=lambda charge: (charge.rank[0], -lengths[charge], charge.rank),
-        )
-        free = self.capacity - self._shared - sum(running.values())
-        while watched and free < len(running) > 1:
-            charge = watched.pop()
-            free += running.pop(charge)
-            charge.dropped = True
-            charge.drop()
-        for charge in charges:
-            if charge.progress and not charge.dropped:
-                charge.progress.alarm = charge.progress.tokens + max(
-                    1, int(free / len(charges))
-                )
 
     def keep(self, name: str, tokens: int) -> None:
         """Count a piece of prompt in flight until `release`. Calling it again does nothing."""

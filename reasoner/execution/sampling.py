@@ -88,7 +88,6 @@ class OperationSampler:
             sequence.at,
             inquiry=None,
             counted_as="sample",
-            droppable=op.droppable,
             params=op.params,
             prompt=sequence.prompt,
             sampler=self,
@@ -393,8 +392,7 @@ class _SequenceJob(EngineRequest):
         """Where the length of the sequence matters while it is generated."""
         if line := self.sampler.line:
             return line.sequence(self.at, self.due)
-        watched = self.due or (self.sampler.op.droppable and self.executor.kv_limiter)
-        return Progress(self.due) if watched else None
+        return Progress(self.due) if self.due else None
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
         """What receives the text: of the question's first sequence, and not again when a request is repeated."""

@@ -145,14 +145,13 @@ def _cut(
 
 @dataclass(slots=True, eq=False)
 class EngineRequest(Job[Completion]):
-    """One request to the engine: how a prompt continues. A `droppable` one waits for no room in the KV cache."""
+    """One request to the engine: how a prompt continues."""
 
     tries: ClassVar[int] = ATTEMPTS
     errors: ClassVar[ForeignErrors | None] = ENGINE_ERRORS
     generates: ClassVar[bool] = True
 
     counted_as: CountedAs
-    droppable: bool
     params: SamplingParams
     prompt: Prompt
     rendered: RenderedPrompt = field(init=False)
@@ -184,7 +183,6 @@ class EngineRequest(Job[Completion]):
                 kind=kind,
                 limit=limit,
                 priority=self.priority,
-                droppable=self.droppable,
             )
         return charge
 
@@ -195,10 +193,6 @@ class EngineRequest(Job[Completion]):
         if self.charge:
             completion = await executor.within_cache(request, self.charge)
         else:
-            if self.droppable:
-                executor.note(
-                    "when_full=drop has no effect: the engine does not tell what its KV cache holds"
-                )
             completion = await executor.engine.sample(request)
         if fault := completion.usage.fault:
             request.meter.usage = None
@@ -278,7 +272,6 @@ class Inquiry(Generic[W]):
                 self.at,
                 self,
                 self.counted_as,
-                False,
                 params,
                 prompt,
                 rendered,

@@ -20,7 +20,7 @@ from reasoner.strategy import (
 )
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import LaunchOrder
-from reasoner_strategies._voting.stopping_vote import WhenFull, stopping_vote
+from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,6 @@ class SelfConsistency(CheckedOptions):
     run by default, the answer does not depend on `window`, and samples are independent draws, as `ppr` assumes; it
     waits longer. Rules that look ahead use `n` as their horizon.
 
-    `when_full` is for long chains that do not fit the engine's KV cache together. With "wait" some start later, when
-    others have ended. With "drop" all start, and whenever the cache is full the youngest ends early, without a vote:
-    the vote of those that are left is there sooner (STEP, 2601.09093, without its trained scorer).
-
     With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """
 
@@ -53,7 +49,6 @@ class SelfConsistency(CheckedOptions):
     stop: StopRule | None = None
     order: Order = "length"
     window: Count | None = None
-    when_full: WhenFull = "wait"
 
     def complete(self) -> None:
         if self.of is not None and self.params != SamplingParams():
@@ -68,10 +63,6 @@ class SelfConsistency(CheckedOptions):
             given = f"window={self.window}" if self.window else f"order={self.order}"
             raise UsageError(
                 f"{given} has no effect: without `stop` all samples are in flight at once; leave it out"
-            )
-        if self.of is not None and self.when_full != "wait":
-            raise UsageError(
-                f"when_full={self.when_full} has no effect with `of`: leave it out"
             )
 
     @property
@@ -88,9 +79,7 @@ class SelfConsistency(CheckedOptions):
             return vote_state.leader
         if self.stop is not None:
             return (yield from self.continued(question, ()))
-        op = Sample(
-            (question.prompt,), params=self.params, droppable=self.when_full == "drop"
-        )
+        op = Sample((question.prompt,), params=self.params)
         first = yield from start(op, self.n, cancellable=False)
         votes = LaunchOrder(Tally(question.space, max_samples=self.n))
         for _ in range(self.n):
@@ -119,7 +108,6 @@ class SelfConsistency(CheckedOptions):
             rule=self.stop,
             order=order,
             window=window,
-            when_full=self.when_full,
             drawn=drawn,
         )
         return (yield from counted)

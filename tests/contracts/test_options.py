@@ -208,7 +208,6 @@ UNSEEN = {
     "window": "how many are in flight changes neither answer nor cost",
     "concurrency": "how many are in flight changes neither answer nor cost",
     "reserve": "it is for the end of a budget",
-    "when_full": "it is for a full KV cache",
 }
 """Options whose effect a run without a budget and without a clock cannot show, and why."""
 UNSEEN_OF = {

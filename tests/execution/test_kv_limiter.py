@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import SamplingParams, solve_sync
-from reasoner.engine import Progress, SampleRequest
 from reasoner.execution.gate import Gate
 from reasoner.execution.kv_limiter import (
     EDGES,
@@ -25,12 +22,7 @@ from reasoner.execution.kv_limiter import (
     Shared,
     intervals_below,
 )
-from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import says, turns
-from reasoner.trace.events import Sampled
-from reasoner.trace.history import read_histories
-from reasoner_strategies import SelfConsistency
-from tests.execution.one_question import QUESTION, Run
+from reasoner.testing.support import turns
 
 NOTHING = np.zeros(0)
 LENGTHS = st.lists(st.integers(1, 5000), max_size=30).map(
@@ -358,73 +350,3 @@ def test_a_kept_prompt_counts_while_nothing_of_it_is_in_flight() -> None:
         assert door.inside == ["a", "small", "large", "its own"]
 
     run(test)
-
-
-# Dropping
-
-
-def test_the_youngest_of_the_latest_question_is_dropped_first_and_what_runs_alone_never() -> (
-    None
-):
-    async def test() -> None:
-        limiter, running, dropped = (
-            KvCacheLimiter(100),
-            dict[str, Progress](),
-            list[tuple[str, int]](),
-        )
-
-        def drop(name: str) -> None:
-            dropped.append((name, running.pop(name).tokens))
-
-        for name, priority in (("first", 0), ("old", 1), ("young", 1)):
-            charge = limiter.charge(
-                (), kind="", limit=300, priority=priority, droppable=True
-            )
-            assert Gate().enter(Sequence(charge), (limiter,)) is None
-            running[name] = Progress()
-            limiter.watch(charge, running[name], partial(drop, name))
-        for tokens in range(1, 300):
-            for progress in [*running.values()]:
-                progress.reached(tokens)
-            await turns(2)
-        # 3 x 33 tokens leave no room for 3 more; then 2 x 50.
-        assert dropped == [("young", 33), ("old", 50)]
-
-    run(test)
-
-
-def test_a_dropped_sample_is_paid_and_recorded_and_does_not_vote() -> None:
-    async def growing(request: SampleRequest, tokens: int) -> None:
-        for count in range(1, tokens + 1):
-            assert request.progress
-            request.progress.reached(count)
-            await turns(2)
-
-    strategy = SelfConsistency(8, SamplingParams(max_tokens=60), when_full="drop")
-    engine = ScriptedEngine(
-        says(f"{'so ' * 50}The answer is 7"), capacity=200, growing=growing
-    )
-    whole = Run(strategy.plan, engine)
-    ends = [
-        event.usage for event in whole.seen(Sampled) if event.finish_reason == "abort"
-    ]
-    assert 4 < len(ends) < 8
-    assert (
-        whole.solution.cost.cancelled_tokens
-        == sum(usage.generated_tokens for usage in ends)
-        > 0
-    )
-    assert whole.solution.vote_state.cast == 8 - len(ends)
-    assert [note.split(":")[0] for note in whole.solution.notes] == ["dropped"]
-    # With room for all, what was dropped stays dropped.
-    half = whole.events[: len(whole.events) // 2]
-    earlier = [
-        event
-        for event in half
-        if isinstance(event, Sampled) and event.finish_reason == "abort"
-    ]
-    resumed = solve_sync(
-        QUESTION, strategy, ScriptedEngine(engine.script), history=read_histories(half)
-    )
-    assert len(earlier) > 2
-    assert resumed.vote_state.cast == 8 - len(earlier)

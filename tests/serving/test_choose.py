@@ -445,7 +445,7 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
             "self_consistency(n=2, of=auto(n=4))",
             (
                 "self_consistency:n=2,of=auto(effort=medium,prefer=tokens,n=4,risk=0.0,abstain_below=0.0,"
-                "abstain_risk=0.0),order=length,when_full=wait"
+                "abstain_risk=0.0),order=length"
             ),
         ),
         ("single:lora=secret,top_k=3", "single:top_k=3"),

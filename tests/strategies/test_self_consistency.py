@@ -46,7 +46,6 @@ from reasoner.testing.support import (
 from reasoner.trace.events import Event, Noted
 from reasoner.types import Answer, Completion, Usage, VoteState
 from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
-from reasoner_strategies._voting.stopping_vote import OrderedSampling
 from tests.helpers import finish
 from tests.strategies.driving import REFUSED, Course, Running, follow
 
@@ -346,28 +345,6 @@ def test_as_many_run_as_fit_the_kv_cache(room: int, most: int) -> None:
 
     plan = SelfConsistency(40, PARAMS, stop=Lossless()).plan(QUESTION)
     assert follow(plan, reply, Course(), which=clock.next_to_end).most == most
-
-
-def test_a_dropped_sample_counts_as_one_that_still_runs() -> None:
-    sampling = OrderedSampling(
-        Sample((QUESTION.prompt,), params=PARAMS, droppable=True), 4, 3, "length"
-    )
-    plan = sampling.take()
-    next(plan)
-    for handle in range(3):
-        op = plan.send(Handle(handle))
-    assert op == Next()
-    dropped, ended = (
-        completion("The answer is 7", finish=finish) for finish in ("abort", "stop")
-    )
-    assert (
-        plan.send(Finished(Handle(0), (replace(dropped, usage=Usage(1, 0, 5)),)))
-        == Next()
-    )
-    with pytest.raises(StopIteration) as taken:
-        plan.send(Finished(Handle(1), (replace(ended, usage=Usage(1, 0, 10)),)))
-    assert taken.value.value[0] == 1
-    assert sampling.stragglers == 2
 
 
 # Early stopping by windows

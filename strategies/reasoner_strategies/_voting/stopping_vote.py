@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from reasoner import Answer, Completion, Cost, Question, SamplingParams
 from reasoner.stopping.rules import LAUNCH_WINDOW, STRAGGLER_LENGTH, Order, width
@@ -21,9 +20,6 @@ from reasoner.strategy import (
     propose,
     start,
 )
-
-WhenFull = Literal["wait", "drop"]
-"""What samples do that the KV cache has no room for: wait for it, or end early and not vote, the youngest first."""
 
 
 @dataclass(slots=True)
@@ -48,8 +44,6 @@ class OrderedSampling:
     _launched: int = 0
     _taken: int = 0
     _lengths: int = 0
-    _dropped: list[int] = field(default_factory=list)
-    """The virtual start of each that the full KV cache had no room for. By length they count as if they still ran."""
     _refused: bool = False
 
     def take(self) -> Plan[tuple[int, Completion] | None]:
@@ -61,7 +55,7 @@ class OrderedSampling:
                     if self.order == "length"
                     else self._launched - self._taken
                 )
-                if in_flight + len(self._dropped) >= self.window:
+                if in_flight >= self.window:
                     break
                 self._running[(yield from start(self.op))] = self._launched, self.now
                 self._launched += 1
@@ -75,10 +69,6 @@ class OrderedSampling:
                 continue
             index, began = self._running.pop(finished.handle)
             completion = finished.completions[0]
-            if self.op.droppable and completion.finish_reason == "abort":
-                self._dropped.append(began)
-                if self.order == "length":
-                    continue
             self._lengths += completion.usage.generated_tokens
             self._arrived[index] = completion, began + completion.usage.generated_tokens
         index = self._taken if self._taken in self._arrived else min(self._arrived)
@@ -96,17 +86,11 @@ class OrderedSampling:
     @property
     def stragglers(self) -> int:
         """How many running samples are longer by now than `STRAGGLER_LENGTH` of the mean length of those that ended."""
-        ended = self._launched - len(self._running) - len(self._dropped)
+        ended = self._launched - len(self._running)
         if self.order == "launch" or not ended:
             return 0
         limit = STRAGGLER_LENGTH * self._lengths / ended
-        return sum(
-            self.now - began > limit
-            for began in [
-                *self._dropped,
-                *(began for _, began in self._running.values()),
-            ]
-        )
+        return sum(self.now - began > limit for _, began in self._running.values())
 
     def cancel(self) -> Plan[None]:
         """Abort what is still running; it is booked as cancelled."""
@@ -123,7 +107,6 @@ def stopping_vote(
     rule: StopRule | None,
     order: Order = "length",
     window: int | None = None,
-    when_full: WhenFull = "wait",
     drawn: Sequence[Completion] = (),
 ) -> Plan[Answer | None]:
     """The majority of up to `n` samples, proposed after each one, until the rule stops it.
@@ -132,21 +115,15 @@ def stopping_vote(
     answer and the samples that vote depend neither on what finishes first nor on `window`; by length they depend on
     `window` too. At most `window` samples are in flight, `LAUNCH_WINDOW` in launch order by default, and of these no
     more than the rule needs before it may stop, so that few are wasted; by length `ABUNDANCE` times as many, and by
-    default as many as fit the engine's KV cache. At the stop the rest is cancelled. `when_full` is
-    for what does not fit.
+    default as many as fit the engine's KV cache. At the stop the rest is cancelled.
     """
-    drops = when_full == "drop"
     window = window or (
-        LAUNCH_WINDOW
-        if order == "launch"
-        else n
-        if drops
-        else (yield from samples_that_fit(params, n))
+        LAUNCH_WINDOW if order == "launch" else (yield from samples_that_fit(params, n))
     )
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first = list(drawn[:n])
     later = OrderedSampling(
-        Sample((question.prompt,), params=params, droppable=drops),
+        Sample((question.prompt,), params=params),
         n - len(first),
         width(rule, tally.vote_state(), window, order),
         order,
