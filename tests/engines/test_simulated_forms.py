@@ -47,15 +47,6 @@ def replies(
     return [completion.text for completion in drawn]
 
 
-def bounded(
-    low: str, high: str, numbers: st.SearchStrategy[int]
-) -> st.SearchStrategy[dict[str, Any]]:
-    return st.tuples(numbers, numbers).map(
-        lambda pair: {low: min(pair), high: max(pair)}
-    )
-
-
-SIZES = st.integers(0, 6)
 SCALARS = st.one_of(
     st.just(True),
     st.builds(dict, const=st.sampled_from((None, 7, "a", [1]))),
@@ -70,32 +61,8 @@ SCALARS = st.one_of(
     st.builds(
         dict,
         type=st.sampled_from(
-            ("boolean", "null", ["integer", "null"], ["null", "string"])
+            ("boolean", "string", "number", ["integer", "null"], ["null", "string"])
         ),
-    ),
-    bounded("minLength", "maxLength", SIZES).map(
-        lambda most: {"type": "string", **most}
-    ),
-    st.builds(
-        dict,
-        type=st.just("string"),
-        format=st.sampled_from(("date", "date-time", "email", "uuid", "ipv4")),
-    ),
-    bounded("minimum", "maximum", st.integers(-9, 30)).map(
-        lambda most: {"type": "integer", **most}
-    ),
-    bounded("exclusiveMinimum", "exclusiveMaximum", st.integers(-9, 9)).map(
-        lambda most: {
-            "type": "number",
-            **most,
-            "exclusiveMaximum": most["exclusiveMaximum"] + 1,
-        }
-    ),
-    st.builds(
-        dict,
-        type=st.just("integer"),
-        minimum=st.integers(-9, 9),
-        multipleOf=st.integers(1, 5),
     ),
 )
 
@@ -110,20 +77,16 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
                 "required": st.lists(
                     st.sampled_from(sorted(properties) or ["d"]),
                     unique=True,
-                    max_size=3,
+                    max_size=3 if properties else 0,
                 ),
-                "additionalProperties": st.sampled_from((True, {"type": "integer"})),
-                "minProperties": SIZES,
+                "additionalProperties": st.booleans(),
             }
         )
     )
 
 
 def arrays(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    sizes = bounded("minItems", "maxItems", SIZES)
-    return st.tuples(sizes, values, st.lists(values, max_size=2)).map(
-        lambda made: {**made[0], "items": made[1], "prefixItems": made[2]}
-    )
+    return st.builds(dict, items=values, type=st.just("array"))
 
 
 SCHEMAS = st.recursive(
@@ -134,15 +97,12 @@ SCHEMAS = st.recursive(
         st.builds(
             dict, anyOf=st.lists(values, min_size=1, max_size=3), title=st.just("any")
         ),
-        st.builds(
-            dict, allOf=st.lists(values, min_size=1, max_size=1), title=st.just("one")
-        ),
     ),
     max_leaves=8,
 )
 DEFINED = st.sampled_from(
     (
-        {"type": "integer", "minimum": 8},
+        {"type": "integer"},
         {
             "properties": {
                 "next": {"$ref": "#/$defs/a~1b"},
@@ -151,11 +111,7 @@ DEFINED = st.sampled_from(
         },
         {
             "anyOf": [
-                {
-                    "prefixItems": [{"$ref": "#/$defs/a~1b"}],
-                    "minItems": 1,
-                    "type": "array",
-                },
+                {"items": {"$ref": "#/$defs/a~1b"}, "type": "array"},
                 {"type": "null"},
             ]
         },
@@ -169,13 +125,12 @@ DEFINED = st.sampled_from(
 def test_a_reply_satisfies_its_schema_and_is_a_function_of_its_seed(
     schema: Any, defined: Any, answer: str, seed: int
 ) -> None:
-    whole = {"allOf": [schema], "$defs": {"a/b": defined}}
+    whole = {"anyOf": [schema], "$defs": {"a/b": defined}}
     first, again = (
         instance(json.dumps(whole), answer, random.Random(seed)) for _ in range(2)
     )
     assert first == again
-    checks = jsonschema.Draft202012Validator
-    checks(whole, format_checker=checks.FORMAT_CHECKER).validate(json.loads(first))
+    jsonschema.Draft202012Validator(whole).validate(json.loads(first))
 
 
 @pytest.mark.parametrize(
@@ -186,45 +141,21 @@ def test_a_reply_satisfies_its_schema_and_is_a_function_of_its_seed(
             {"sum": 7, "note": "7"},
         ),
         ({"enum": ["A", 7, "B"]}, 7),
-        ({"type": "number", "maximum": 5}, 5),
         ({"type": "object"}, {"answer": 7}),
         ({}, 7),
-        (
-            {
-                "type": "array",
-                "items": {"type": "integer"},
-                "minItems": 3,
-                "uniqueItems": True,
-            },
-            [7, 0, 1],
-        ),
-        (
-            {
-                "allOf": [
-                    {"properties": {"a": {"minimum": 8}}},
-                    {"properties": {"a": {"maximum": 9}}},
-                ]
-            },
-            {"a": 8},
-        ),
     ],
 )
 def test_a_schema_lets_a_reply_say_its_answer(schema: Any, value: Any) -> None:
     assert json.loads(instance(json.dumps(schema), "7", random.Random(1))) == value
 
 
-DOUBLED = {
-    f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2}
-    for level in range(15)
-}
-
-
 @pytest.mark.parametrize(
     ("schema", "problem"),
     [
         ({"not": {}}, "keyword not"),
-        ({"enum": []}, "nothing satisfies"),
+        ({"enum": []}, "is no JSON schema"),
         ({"$ref": "#"}, "at most 40 levels"),
+        ({"anyOf": []}, "is no JSON schema"),
         (
             {"$ref": "https://example.com/schema"},
             r"outside of itself: put it into \$defs",
@@ -232,24 +163,9 @@ DOUBLED = {
         ({"$ref": "#/$defs/none"}, "is no JSON schema"),
         ({"properties": 7, "type": "object"}, "is no JSON schema"),
         ({"type": "text"}, "is no JSON schema"),
-        ({"minLength": 10**9}, "more than 5,000 steps"),
-        ({"minItems": 10**9, "type": "array"}, "more than 5,000 steps"),
-        (
-            {"$defs": DOUBLED | {"a15": {}}, "$ref": "#/$defs/a0"},
-            "more than 5,000 steps",
-        ),
+        ({"minLength": 10**9}, "keyword minLength"),
         ({"type": "string", "pattern": "("}, "keyword pattern"),
-        ({"minimum": 3, "maximum": 2}, "nothing satisfies"),
-        (
-            {
-                "type": "array",
-                "items": {"enum": [1]},
-                "minItems": 2,
-                "uniqueItems": True,
-            },
-            "more different items",
-        ),
-        ({"allOf": [{"type": "string"}, {"type": "number"}]}, "two values for type"),
+        ({"allOf": [{"type": "string"}]}, "keyword allOf"),
     ],
 )
 def test_a_schema_without_an_instance_is_refused_in_little_work(
