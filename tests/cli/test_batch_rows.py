@@ -12,7 +12,7 @@ from tests.cli.command import Run
 from tests.cli.test_batch import batch, read, write
 
 BAD = [
-    (b"not json", "q.jsonl:2 is not JSON: expecting value, column 1"),
+    (b"not json", "q.jsonl:2 is not JSON: Expecting value"),
     (
         b'{"text": "q"}',
         "q.jsonl:2 has no column 'question' (it has text): give --columns question:text",
@@ -27,7 +27,7 @@ BAD = [
         b'{"question": "q", "id": "' + b"x" * 600 + b'"}',
         "q.jsonl:2: the id has 600 characters",
     ),
-    (b"[" * 100_000, "q.jsonl:2 is not readable JSON"),
+    (b"[" * 100_000, "q.jsonl:2 is not JSON"),
 ]
 
 

@@ -44,7 +44,7 @@ BAD = [
     ),
     (
         '{"answer": ' + "9" * 5000 + "}",
-        "t.jsonl:2 is not readable JSON: a number is too long",
+        "t.jsonl:2 is not JSON: a number is too long",
     ),
 ]
 
