@@ -58,7 +58,6 @@ SPECS = {
     "budget_forcing": "budget_forcing",
     "auto": "auto",
     "escalate": "escalate:n={n}",
-    "parallel_probe": "parallel_probe:n={n},every=16",
     "early_exit": "self_consistency:n={n},of=early_exit",
     "code_interpreter": "self_consistency:n={n},of=code_interpreter",
 }

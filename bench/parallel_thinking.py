@@ -42,17 +42,11 @@ POLICIES = {
     "settled, by length": f"self_consistency(n={{n}}, stop={SETTLED})",
     "settled, by length, 16": f"self_consistency(n={{n}}, stop={SETTLED}, window=16)",
 }
-PROBING = {
-    "parallel_probe": "parallel_probe(n={n})",
-    "parallel_probe, settled": f"parallel_probe(n={{n}}, stop={SETTLED})",
-}
-"""Policies that need chains with probes."""
 MODEL = {
     "vote of all": "self_consistency(n={n}, max_tokens=256)",
     "beta, launch order": "adaptive_consistency(n={n}, order=launch, max_tokens=256)",
     "beta, by length": "adaptive_consistency(n={n}, max_tokens=256)",
     "settled, by length": f"self_consistency(n={{n}}, stop={SETTLED}, max_tokens=256)",
-    "parallel_probe, settled": f"parallel_probe(n={{n}}, every=32, stop={SETTLED}, max_tokens=256)",
 }
 """Policies on the embedded model."""
 QUESTIONS = 8
@@ -92,13 +86,12 @@ def measured(file: Path, chains: int, repeats: int) -> dict[str, np.ndarray]:
     """For each policy [Q, 3]: the means of the outcomes of each question over all orders."""
     lines = questions_in(file)
     n = min(chains, *(len(line["replies"]) for line in lines))
-    policies = POLICIES | (PROBING if "probes" in lines[0]["replies"][0] else {})
     totals: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(repeats):
             path, source = Path(folder, f"{repeat}.jsonl"), random.Random(repeat)
             write(path, [reordered(line, n, source) for line in lines])
-            for name, strategy in policies.items():
+            for name, strategy in POLICIES.items():
                 results = asyncio.run(outcomes(path, strategy.format(n=n)))
                 totals[name] = totals.get(name, 0) + np.array(results) / repeats
     print(f"{file.name}: {len(lines)} questions, {n} chains each")

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.lookahead import Lookahead
     from reasoner_strategies.mcts import Mcts
     from reasoner_strategies.pairwise import Pairwise
-    from reasoner_strategies.parallel_probe import ParallelProbe
     from reasoner_strategies.particle_filter import ParticleFilter
     from reasoner_strategies.rebase import Rebase
     from reasoner_strategies.refine import Refine
@@ -61,7 +60,6 @@ __all__ = [
     "Lookahead",
     "Mcts",
     "Pairwise",
-    "ParallelProbe",
     "ParticleFilter",
     "Rebase",
     "Refine",

@@ -19,7 +19,6 @@ KINDS: tuple[Kind, ...] = ("strategy", "rule", "verifier", "engine")
 BESIDE = {
     "auto abstain_below": f"profile={Path(__file__).with_name('profile.json')}",
     "auto abstain_risk": f"profile={Path(__file__).with_name('profile.json')}",
-    "parallel_probe window": "stop=beta",
     "self_consistency window": "stop=beta",
 }
 """What an option needs beside it."""
@@ -135,7 +134,6 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
             "escalate:first=often",
             "first must be none, low, medium, high, or a number of tokens",
         ),
-        ("parallel_probe:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:stop=beta,of=single", "leave one of them out"),
         ("self_consistency:window=2,of=single", "window=2 has no effect"),

@@ -96,7 +96,7 @@ def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> No
 
 @pytest.mark.parametrize(
     ("name", "tokens"),
-    [("beam_search", 300), ("likelihood", 120), ("parallel_probe", 120)],
+    [("beam_search", 300), ("likelihood", 120)],
 )
 def test_a_run_that_is_killed_at_any_event_tells_the_refusals_of_its_trace_as_they_were(
     name: str, tokens: int
