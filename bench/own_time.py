@@ -47,7 +47,6 @@ SPECS = {
     "dvts": "dvts:n={n}",
     "rebase": "rebase:n={n}",
     "particle_filter": "particle_filter:n={n}",
-    "lookahead": "lookahead:n={n}",
     "mcts": "mcts:simulations={n},k={root}",
     "ab_mcts": "ab_mcts:n={n}",
     "ab_mcts, mixed": "ab_mcts:n={n},posterior=mixed",

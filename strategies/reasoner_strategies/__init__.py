@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.gen_select import GenSelect
     from reasoner_strategies.knockout import Knockout
     from reasoner_strategies.likelihood import Likelihood
-    from reasoner_strategies.lookahead import Lookahead
     from reasoner_strategies.mcts import Mcts
     from reasoner_strategies.pairwise import Pairwise
     from reasoner_strategies.particle_filter import ParticleFilter
@@ -57,7 +56,6 @@ __all__ = [
     "GenSelect",
     "Knockout",
     "Likelihood",
-    "Lookahead",
     "Mcts",
     "Pairwise",
     "ParticleFilter",

@@ -34,28 +34,26 @@ class BeamSearch(SearchOptions):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and prune, level by level; then vote."""
-        return (yield from beam(self, StepSearch(question, self, voters=self.n)))
-
-
-def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:
-    """A beam search, however its levels are rated."""
-    choose = min(options.n, options.width) > 1
-    return (
-        yield from search.by_levels(
-            options.n, lambda level: _parents(options, search, level), choose=choose
+        search = StepSearch(question, self, voters=self.n)
+        return (
+            yield from search.by_levels(
+                self.n,
+                lambda level: self._parents(search, level),
+                choose=min(self.n, self.width) > 1,
+            )
         )
-    )
 
-
-def _parents(options: BeamSearch, search: StepSearch, level: Level) -> Parents:
-    """The parents of the next level, and how many children each has."""
-    if sum(path.finished for path in search.ended.values()) >= options.n:
-        return []
-    best: dict[object, Path] = {}
-    for path in level.ranked():
-        if path.open:
-            best.setdefault((path.prompt.token_ids, path.prompt.text), path)
-    kept = list(best.values())[: math.ceil(options.n / options.width)]
-    return (
-        list(zip(kept, split_evenly(options.n, len(kept)), strict=True)) if kept else []
-    )
+    def _parents(self, search: StepSearch, level: Level) -> Parents:
+        """The parents of the next level, and how many children each has."""
+        if sum(path.finished for path in search.ended.values()) >= self.n:
+            return []
+        best: dict[object, Path] = {}
+        for path in level.ranked():
+            if path.open:
+                best.setdefault((path.prompt.token_ids, path.prompt.text), path)
+        kept = list(best.values())[: math.ceil(self.n / self.width)]
+        return (
+            list(zip(kept, split_evenly(self.n, len(kept)), strict=True))
+            if kept
+            else []
+        )

@@ -195,9 +195,6 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
             assert max(sent) <= wanted
         elif option == "logprobs":
             assert min(sent) >= wanted
-        elif option == "temperature":
-            # A rollout that only looks ahead is greedy.
-            assert {wanted} <= set(sent) <= {wanted, 0.0}
         else:
             assert set(sent) == {wanted}, option
 

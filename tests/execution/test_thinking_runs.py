@@ -86,7 +86,7 @@ def test_every_strategy_samples_with_the_models_parameters_and_room_to_think(
     assert {each.params.temperature for each in chains} <= {
         0.6,
         0.0,
-    }  # what looks ahead or chooses is greedy
+    }  # what chooses is greedy
     assert solution.cost.thinking_tokens == sum(
         e.usage.thinking_tokens for e in events if isinstance(e, Sampled)
     )

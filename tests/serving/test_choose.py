@@ -336,7 +336,7 @@ def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
 def test_a_request_has_a_ceiling_of_samples_unless_its_strategy_is_all_the_owners() -> (
     None
 ):
-    wide = {"reasoner": {"strategy": "lookahead:n=64", "answer": "number"}}
+    wide = {"reasoner": {"strategy": "beam_search:n=64", "answer": "number"}}
     assert only(**wide).budget == only(budget=2).budget == Budget(samples=MAX_COUNT)
     assert only(reasoner={**wide["reasoner"], "budget": "samples=9"}).budget == Budget(
         samples=9

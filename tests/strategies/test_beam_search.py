@@ -1,12 +1,11 @@
-"""Searches that keep the best steps: beam search, with lookahead, and diverse subtrees that never compete."""
+"""Searches that keep the best steps: beam search, and diverse subtrees that never compete."""
 
 import asyncio
 
 import pytest
 
-from reasoner import SamplingParams
 from reasoner.engine import SampleRequest
-from reasoner_strategies import BeamSearch, Dvts, Lookahead
+from reasoner_strategies import BeamSearch, Dvts
 from reasoner_strategies._search.step_search import split_evenly
 from tests.stepping import SEPARATOR, StepWorld, noisy
 from tests.strategies.searching import (
@@ -17,8 +16,6 @@ from tests.strategies.searching import (
     depth,
     search,
 )
-
-LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
 
 def best(run: SearchTree, level: int, kept: int) -> set[str]:
@@ -76,52 +73,6 @@ def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
     ended = [proposal.vote_state.samples for proposal in run.solution.proposals]
     assert all(samples < 6 for samples in ended[:-1])
     assert 6 <= ended[-1] < 12
-
-
-# Lookahead
-
-
-def test_two_steps_ahead_cost_three_times_as_much() -> None:
-    world = Distinct(depth=30)
-    spent = [
-        search(Lookahead(4, 2, k=k, params=LONG), world.engine()).solution.cost
-        for k in (0, 1, 2)
-    ]
-    # The last steps of a chain leave less to look ahead to: 30 + 29 (+ 28) steps a chain.
-    assert [cost.samples for cost in spent] == [
-        4 * 30,
-        4 * (30 + 29),
-        4 * (30 + 29 + 28),
-    ]
-    assert spent[2].generated_tokens / spent[0].generated_tokens == pytest.approx(
-        3, abs=0.15
-    )
-
-
-def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
-    run = search(Lookahead(4, 2, k=2), Distinct(depth=5).engine(), Rater(noisy(0.2)))
-    steps, rollouts = (
-        [one for one in run.requests if (one.params.temperature == 0) == greedy]
-        for greedy in (0, 1)
-    )
-    assert {request.params.temperature for request in steps} == {0.8}
-    # Open children after 1, 2 and 3 steps are seen two steps on, after 4 at the end, and finished ones as they are.
-    assert (
-        sorted(chain.count(SEPARATOR) for chain in run.judge.seen)
-        == [2] * 4 + [3] * 4 + [4] * 12
-    )
-    assert len(rollouts) == 4 * (2 + 2 + 2 + 1)
-    # A rollout continues a child that was drawn, and is dropped: children grow from children.
-    drawn = {request.prompt.text for request in steps}
-    for request in steps:
-        if depth(request):
-            assert any(
-                chain.startswith(request.prompt.text) for chain in run.judge.seen
-            )
-            assert (
-                request.prompt.text.rsplit(SEPARATOR, 2)[0] + SEPARATOR in drawn
-                or depth(request) == 1
-            )
 
 
 # Diverse verifier tree search

@@ -60,7 +60,6 @@ def test_every_strategy_that_ends_with_several_candidates_has_them() -> None:
         "beam_search",
         "best_of_n",
         "dvts",
-        "lookahead",
         "mcts",
         "particle_filter",
         "rebase",

@@ -8,14 +8,14 @@ import pytest
 
 from reasoner import Budget, SamplingParams
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner_strategies import BeamSearch, Dvts, Lookahead, ParticleFilter, Rebase
+from reasoner_strategies import BeamSearch, Dvts, ParticleFilter, Rebase
 from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
 from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, many, search
 from tests.sweeps import widths
 
-Search = BeamSearch | Dvts | Lookahead | ParticleFilter | Rebase
+Search = BeamSearch | Dvts | ParticleFilter | Rebase
 Kind = type[Search]
-KINDS: list[Kind] = [BeamSearch, Dvts, Lookahead, ParticleFilter, Rebase]
+KINDS: list[Kind] = [BeamSearch, Dvts, ParticleFilter, Rebase]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 
@@ -67,8 +67,7 @@ def test_constant_ratings_leave_the_accuracy_of_samples(
 
 @kinds
 def test_one_chain_needs_no_ratings(kind: Kind) -> None:
-    options: dict[str, Any] = {"k": 0} if kind is Lookahead else {}
-    run = search(kind(n=1, **options), Distinct().engine())
+    run = search(kind(n=1), Distinct().engine())
     assert (
         run.solution.cost.samples,
         run.judge.seen,
@@ -84,8 +83,7 @@ def test_unrated_steps_are_not_zeros(kind: Kind) -> None:
     judge = Rater(lambda _: 0.0, fails=lambda candidate: "wrong" not in candidate.chain)
     run = search(kind(n=4, **options), Distinct().engine(), judge, seed=2)
     assert run.parents(1)
-    if kind is not Lookahead:
-        assert all("wrong" in chain for chain in run.parents(1))
+    assert all("wrong" in chain for chain in run.parents(1))
 
 
 @kinds

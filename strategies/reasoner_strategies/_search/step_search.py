@@ -74,8 +74,6 @@ class _Child:
     level: Level
     parent: Path
     order: int
-    probe: Path | None = None
-    """What is rated: the child itself, or its greedy continuation."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,17 +81,14 @@ class StepSearch:
     """The state of one search. `ended` are the chains that ended, by their position in launch order.
 
     `weight_of` is the weight of such a chain's vote, None for no vote yet; a weight that was counted stays, unless
-    `recount` is called. Only the first `voters` chains that finished, in launch order, vote. With `lookahead`, an open
-    child is rated after this number of greedy steps that follow it.
+    `recount` is called. Only the first `voters` chains that finished, in launch order, vote.
     """
 
     question: Question
     options: SearchOptions
-    lookahead: int = 0
     weight_of: Callable[[Path], float | None] = lambda path: path.value
     voters: int = MAX_CHAINS
     ended: dict[int, Path] = field(default_factory=dict)
-    _greedy: StepOptions = field(init=False)
     _running: dict[Handle, _Child] = field(default_factory=dict)
     _levels: list[Level] = field(default_factory=list)
     """The levels that are not complete."""
@@ -104,9 +99,6 @@ class StepSearch:
 
     def __post_init__(self) -> None:
         self._votes = RunningVote(self.question.space, self.options.selector)
-        self._greedy = replace(
-            self.options, params=replace(self.options.params, temperature=0.0)
-        )
 
     def by_levels(
         self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True
@@ -139,9 +131,7 @@ class StepSearch:
         )
         self._levels.append(level)
         for parent, count in parents:
-            handle = yield from start(
-                self._sample(parent, self.options, branch), times=count
-            )
+            handle = yield from start(self._sample(parent, branch), times=count)
             for index in range(count):
                 self._running[Handle(handle + index)] = _Child(
                     level, parent, order + index
@@ -166,49 +156,31 @@ class StepSearch:
                 return level
         return None
 
-    def _sample(self, path: Path, stepping: StepOptions, branch: int) -> Sample:
+    def _sample(self, path: Path, branch: int) -> Sample:
         return Sample(
             (path.prompt,),
-            params=stepping.draws(path),
+            params=self.options.draws(path),
             reserve=self.options.reserve,
             branch=branch,
         )
 
     def _continues(self, child: _Child, finished: Finished) -> Plan[bool]:
         """Keep what arrived of a child; whether more of it is awaited."""
-        level, children = child.level, child.level.children
+        level = child.level
         if finished.ratings:
-            self._keep(
-                level, replace(children[child.order], value=finished.ratings[0].value)
-            )
+            rated = level.children[child.order]
+            self._keep(level, replace(rated, value=finished.ratings[0].value))
             return False
         [completion] = finished.completions
-        if child.probe is None:
-            child.probe = self.options.grown(
-                child.parent, completion, order=child.order
-            )
-            self._keep(level, child.probe)
-        else:
-            child.probe = self._greedy.grown(child.probe, completion, order=child.order)
-        path, probe = children[child.order], child.probe
+        path = self.options.grown(child.parent, completion, order=child.order)
+        self._keep(level, path)
         # A rating makes no difference for a single chain, nor for one that leads nowhere.
         if self.options.n == 1 or not (
             level.choose if path.open else path.answer(self.question)
         ):
             return False
-        if path.open and probe.open and probe.steps < path.steps + self.lookahead:
-            self._running[
-                (yield from start(self._sample(probe, self._greedy, level.branch)))
-            ] = child
-        else:
-            assert probe.last is not None
-            self._running[
-                (
-                    yield from start(
-                        Score(self.question, (probe.last,), self.options.reserve)
-                    )
-                )
-            ] = child
+        rating = Score(self.question, (completion,), self.options.reserve)
+        self._running[(yield from start(rating))] = child
         return True
 
     def _keep(self, level: Level, path: Path) -> None:

@@ -41,7 +41,7 @@ def thinks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_strategy_that_draws_is_there_once_for_each_level() -> None:
     options = RunOptions(thinking="512, 2k,high", max_tokens=99)
     assert options.with_sampling(
-        ["single", "self_consistency(n=2, of=refine)", "lookahead:n=2"]
+        ["single", "self_consistency(n=2, of=refine)", "beam_search:n=2"]
     )[:3] == (
         "single:max_tokens=99,thinking=512",
         "single:max_tokens=99,thinking=2000",
