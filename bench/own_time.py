@@ -34,7 +34,6 @@ SPECS = {
     "best_of_n, of=single": "best_of_n:n={n},of=single",
     "cisc": "cisc:n={n}",
     "borda": "borda:n={n}",
-    "speculative_rejection": "speculative_rejection:n={n}",
     "universal": "universal:n={n}",
     "likelihood": "likelihood",
     "knockout": "knockout:n={n}",

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.self_consistency import SelfConsistency
     from reasoner_strategies.short_m_at_k import ShortMAtK
     from reasoner_strategies.single import Single
-    from reasoner_strategies.speculative_rejection import SpeculativeRejection
     from reasoner_strategies.swiss import Swiss
     from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
     from reasoner_strategies.universal import Universal
@@ -65,7 +64,6 @@ __all__ = [
     "SelfConsistency",
     "ShortMAtK",
     "Single",
-    "SpeculativeRejection",
     "Swiss",
     "TreeOfThoughts",
     "Universal",

@@ -62,7 +62,6 @@ COMPANY = {
     ("early_exit", "agree"): "rule=agreement",
     ("swiss", "budget"): "candidates=all",
     ("swiss", "min_degree"): "candidates=all",
-    ("speculative_rejection", "keep"): "n=5",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
     ("auto", "abstain_risk"): CALIBRATED,
@@ -219,7 +218,6 @@ UNSEEN_OF = {
 }
 TELLING = {
     ("budget_forcing", "min_thinking"): "900",
-    ("speculative_rejection", "alpha"): "0",
     ("tree_of_thoughts", "v_th"): "60",
 }
 """Values that change the course, where those next to the default may not."""

@@ -65,7 +65,6 @@ def test_every_strategy_that_ends_with_several_candidates_has_them() -> None:
         "rebase",
         "refine",
         "revise",
-        "speculative_rejection",
         "tree_of_thoughts",
     ]
     with pytest.raises(
@@ -90,7 +89,6 @@ def test_consensus_without_parts_is_the_weighted_vote() -> None:
     [
         "best_of_n:n=4",
         "revise:chains=4,revisions=0",
-        "speculative_rejection:n=4,alpha=0",
     ],
 )
 @pytest.mark.parametrize(("selector", "key"), CHOSEN.items())

@@ -1,16 +1,13 @@
 """short-m@k: the order is that of length, and each chain costs as many tokens as the last one that counts."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from reasoner import Solution, solve_sync
-from reasoner.strategy import Plan, Sample
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import completion, number_question
-from reasoner.types import Completion, SamplingParams
-from reasoner_strategies._search.steps import Path, StepOptions, advance
+from reasoner.testing.support import number_question
+from reasoner.types import SamplingParams
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.strategies.driving import chains
 
@@ -70,45 +67,3 @@ def test_a_cut_chain_never_finishes() -> None:
     assert solution.cost.generated_tokens == 9 + 12 + 12
     cut = solved((30, 30), "78", max_tokens=12)
     assert (cut.answer, cut.vote_state.samples, len(cut.proposals)) == (None, 0, 2)
-
-
-def test_a_round_shows_which_chains_the_budget_refused_or_clamped() -> None:
-    """Of four chains of four tokens, the first is refused, the second clamped, the third ends, the fourth continues."""
-    stepping = StepOptions(
-        step="", step_tokens=4, max_steps=101, params=SamplingParams(max_tokens=100)
-    )
-    starts = [
-        completion(
-            f"{at}", finish="length", token_ids=(at, 2, 3, 4), prompt=QUESTION.prompt
-        )
-        for at in range(4)
-    ]
-    plan = advance(stepping, [Path(QUESTION.prompt)] * 4)
-    next(plan)
-    grown = returned(plan, starts)
-    assert [(path.tokens, path.open) for path in grown] == [(4, True)] * 4
-    plan = advance(stepping, grown)
-    assert next(plan) == Sample(
-        tuple(QUESTION.prompt.then(each) for each in starts),
-        1,
-        SamplingParams(max_tokens=4),
-    )
-    clamped = completion("so", finish="length", token_ids=(9,), prompt=grown[1].prompt)
-    ended = completion("", finish="stop", token_ids=(-1,), prompt=grown[2].prompt)
-    whole = completion(
-        "i j k l", finish="length", token_ids=(1, 2, 3, 4), prompt=grown[3].prompt
-    )
-    after = returned(plan, [clamped, ended, whole])
-    assert [(path.finished, path.cut) for path in after] == [
-        (False, True),
-        (False, True),
-        (True, False),
-        (False, False),
-    ]
-
-
-def returned(plan: Plan[list[Path]], drawn: Sequence[Completion]) -> list[Path]:
-    with pytest.raises(StopIteration) as end:
-        plan.send(tuple(drawn))
-    paths: list[Path] = end.value.value
-    return paths

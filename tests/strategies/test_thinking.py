@@ -14,9 +14,7 @@ from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import Judge, number_question
 from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.trace.replies import completions_in
-from reasoner.types import Completion
 from reasoner_strategies.budget_forcing import BudgetForcing
-from reasoner_strategies.speculative_rejection import SpeculativeRejection
 
 QUESTION = number_question()
 MUSING = "maybe the answer is 12? no. " + "hm " * 60
@@ -149,22 +147,6 @@ def with_marker_of(size: int) -> ModelInfo:
         f"{start}{end * size}",
     )
     return replace(THINKER, thinking=double)
-
-
-def test_a_chain_in_its_thinking_is_neither_rated_nor_dropped() -> None:
-    rated = list[str]()
-
-    def verdict(candidate: Completion) -> float:
-        rated.append(candidate.chain)
-        return 0.5
-
-    strategy = SpeculativeRejection(n=4, every=16)
-    solution = solve_sync(
-        QUESTION, strategy, thinker(verdicts), verifier=Judge(verdict)
-    )
-    assert solution.answer is not None
-    assert "" not in rated
-    assert solution.vote_state.samples == 4
 
 
 def test_the_judge_is_asked_without_thinking_and_sees_no_thinking() -> None:

@@ -1,7 +1,5 @@
 """Chains that grow step by step: where a step ends, what may still be drawn, when a chain is done."""
 
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -105,26 +103,3 @@ class StepOptions(CheckedOptions):
         return self.grown(
             replace(path, steps=self.max_steps - 1), completion, order=path.order
         )
-
-
-def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
-    """The same chains, each open one a round of `step_tokens` further; all open ones have equally many tokens.
-
-    A chain is cut if the budget refused it, or gave it fewer tokens than the others.
-    """
-    open_chains = [chain for chain in chains if chain.open]
-    params = stepping.draws(open_chains[0])
-    drawn = deque(
-        (yield from sample([chain.prompt for chain in open_chains], params=params))
-    )
-    after = []
-    for chain in chains:
-        if not chain.open:
-            after.append(chain)
-        elif drawn and drawn[0].prompt == chain.prompt.at_level(params.thinking):
-            grown = stepping.grown(chain, drawn.popleft(), order=chain.order)
-            behind = grown.tokens < chain.tokens + params.limit
-            after.append(replace(grown, cut=True) if grown.open and behind else grown)
-        else:
-            after.append(replace(chain, cut=True))
-    return after
