@@ -48,7 +48,6 @@ SPECS = {
     "particle_filter": "particle_filter:n={n}",
     "mcts": "mcts:simulations={n},k={root}",
     "ab_mcts": "ab_mcts:n={n}",
-    "ab_mcts, mixed": "ab_mcts:n={n},posterior=mixed",
     "tree_of_thoughts": "tree_of_thoughts:b={n},k={root}",
     "refine": "refine:rounds={n},satisfied=1",
     "revise": "revise:chains={root},revisions={root}",

@@ -3,13 +3,10 @@
 import bisect
 import math
 import random
-from collections import Counter
 from dataclasses import dataclass, field
-from statistics import NormalDist
-from typing import ClassVar, Final, Literal
+from typing import ClassVar
 
 from reasoner import Answer, Completion, Prompt, Question, SamplingParams
-from reasoner.errors import UsageError, require
 from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.strategy import (
     BudgetExhausted,
@@ -20,9 +17,7 @@ from reasoner.strategy import (
     next_finished,
     start,
 )
-from reasoner.types import ThinkingLevel, thinking_level
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._search.mixed_model import Ratings, draw_ratings
 from reasoner_strategies._voting.pool import RunningVote, Selector
 
 IMPROVE = (
@@ -31,7 +26,6 @@ IMPROVE = (
 )
 UNIT = 1 << 40
 """Ratings are summed as multiples of 1 / UNIT, so that no order of arrival changes a sum."""
-STANDARD: Final = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +39,9 @@ class AbMcts(CheckedOptions):
     node at every ancestor. The belief before the first rating is normal with unknown mean and variance
     (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1).
 
-    That is AB-MCTS-A. `posterior` "mixed" is AB-MCTS-M: the ratings below each child are a group of a mixed model, by
-    which GEN and each child draw their next rating. A child below which at least 4 ratings are known and 3 of 4 are the
-    same, in whole per cents, is left alone. (treequest samples the posterior with NUTS; here it is integrated.)
-
-    Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
-    `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are known by then.
-
-    With `levels`, each generation also chooses its thinking level, among these and the default, which is how much the
-    model thinks. A level draws a score from the ratings of all that was
-    generated at it, and the highest one generates (treequest's bandit over models); no answer counts as 0. `prices` are
-    what a generated token costs at each level, the default last. With them, a level draws a law of its ratings, and the
-    expected gain over the best rating so far decides, divided by the price and the mean tokens of a generation
-    (expected improvement per cost, Snoek 2012, 1206.2944).
+    That is AB-MCTS-A. Draws depend on the question, the number of the generation and the ratings reported before it,
+    not on their order. `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are
+    known by then.
 
     `selector` chooses among the rated answers. A generation without an answer or a rating is not a node. Unrated
     answers vote only if nothing could be rated.
@@ -71,42 +55,17 @@ class AbMcts(CheckedOptions):
     concurrency: Count = 4
     selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
-    levels: tuple[str, ...] = ()
-    prices: tuple[float, ...] = ()
-    posterior: Literal["node", "mixed"] = "node"
-
-    def complete(self) -> None:
-        for level in self.levels:
-            thinking_level(level, "levels")
-        for price in self.prices:
-            require(price, "prices", above=0, below=math.inf)
-        if self.prices and not self.levels:
-            raise UsageError(
-                "prices have no effect without levels: set levels, or leave prices out"
-            )
-        if self.prices and len(self.prices) != len(self.levels) + 1:
-            raise UsageError(
-                f"prices must be one for each level and one for the default (got {len(self.prices)} for "
-                f"{len(self.levels)} levels): give {len(self.levels) + 1}, or none"
-            )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
-        tree, votes = (
-            AnswerTree(question.id, mixed=self.posterior == "mixed"),
-            RunningVote(question.space, self.selector),
-        )
-        members = MemberChoice(
-            question.id, tuple(map(thinking_level, self.levels)), self.prices
-        )
+        tree = AnswerTree(question.id)
+        votes = RunningVote(question.space, self.selector)
         # The number of a generation and, while it is rated, its completion and answer
         running: dict[Handle, tuple[int, Completion | None, Answer | None]] = {}
         launched = 0
         while launched < self.n or running:
             while launched < self.n and len(running) < self.concurrency:
-                prompt = refinement(question, tree.ask(launched)).at_level(
-                    members.choose(launched)
-                )
+                prompt = refinement(question, tree.ask(launched))
                 handle = yield from start(Sample((prompt,), params=self.params))
                 running[handle] = launched, None, None
                 launched += 1
@@ -120,19 +79,13 @@ class AbMcts(CheckedOptions):
                 votes.rate(answer, value, order=number)
                 if value is not None:
                     tree.report(number, value, drawn)
-                    members.report(number, value, drawn)
             else:
                 [drawn] = finished.completions
                 answer = question.read(drawn)
                 votes.count(answer, order=number)
-                if answer is None:
-                    members.report(number, 0.0, drawn)
-                else:
-                    running[(yield from start(Score(question, (drawn,))))] = (
-                        number,
-                        drawn,
-                        answer,
-                    )
+                if answer is not None:
+                    rating = yield from start(Score(question, (drawn,)))
+                    running[rating] = number, drawn, answer
             yield from votes.publish_sometimes()
         return (yield from votes.publish()).leader
 
@@ -152,82 +105,19 @@ class TreeArm:
         self.total += parts
         self.squares += parts * parts
 
-    @property
-    def spread(self) -> float:
-        """The sum of squared deviations from the mean."""
-        # In whole numbers: the difference of floats would cancel.
-        return (self.count * self.squares - self.total * self.total) / (
-            UNIT * UNIT * max(self.count, 1)
-        )
-
     def posterior(self) -> tuple[float, float, float, float]:
         """The posterior (m, kappa, nu, tau^2) of a normal-inverse-chi-squared prior (0, 1, 1, 0.1)."""
-        n, total, spread = self.count, self.total / UNIT, self.spread
+        n, total = self.count, self.total / UNIT
+        # The sum of squared deviations, in whole numbers: the difference of floats would cancel.
+        spread = (n * self.squares - self.total**2) / (UNIT * UNIT * max(n, 1))
         shift = total * total / (n * (n + 1)) if n else 0.0
         return total / (1 + n), 1.0 + n, 1.0 + n, (0.1 + spread + shift) / (1 + n)
 
     def draw(self, source: random.Random) -> float:
         """A mean score drawn from the posterior."""
-        return self.draw_law(source).mean
-
-    def draw_law(self, source: random.Random) -> NormalDist:
-        """A law of scores drawn from the posterior."""
         m, kappa, nu, tau2 = self.posterior()
         variance = nu * tau2 / source.gammavariate(nu / 2, 2.0)
-        return NormalDist(
-            source.gauss(m, math.sqrt(variance / kappa)), math.sqrt(variance)
-        )
-
-
-@dataclass(slots=True, eq=False)
-class MemberChoice:
-    """Decides at which level to generate next (`choose`) and learns from the ratings (`report`), in any order."""
-
-    question_id: str
-    levels: tuple[ThinkingLevel, ...]
-    prices: tuple[float, ...] = ()
-    _earned: list[TreeArm] = field(init=False)
-    _tokens: list[int] = field(init=False)
-    """Generated in all that `_earned` counts."""
-    _best: float = 0.0
-    _chosen: dict[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._earned = [TreeArm() for _ in (*self.levels, None)]
-        self._tokens = [0 for _ in self._earned]
-
-    def choose(self, number: int) -> ThinkingLevel | None:
-        """The thinking level of the generation of this number; None for the default."""
-        if not self.levels:
-            return None
-        source = random.Random(f"{self.question_id}\0member\0{number}")
-        laws = [earned.draw_law(source) for earned in self._earned]
-        if self.prices:
-            costs = list(map(self._cost, range(len(laws))))
-            gains = [
-                gain(law, self._best) / cost
-                for law, cost in zip(laws, costs, strict=True)
-            ]
-            member = max(range(len(laws)), key=lambda each: (gains[each], -costs[each]))
-        else:
-            member = max(range(len(laws)), key=lambda each: laws[each].mean)
-        self._chosen[number] = member
-        return (*self.levels, None)[member]
-
-    def report(self, number: int, rating: float, completion: Completion) -> None:
-        """The rating of the generation of this number, 0 to 1; 0 without an answer."""
-        if self.levels:
-            member = self._chosen[number]
-            self._earned[member].add(rating)
-            self._best = max(self._best, rating)
-            self._tokens[member] += completion.usage.generated_tokens
-
-    def _cost(self, member: int) -> float:
-        """The mean price of a generation; at a level without one, as long as the others."""
-        count, tokens = self._earned[member].count, self._tokens[member]
-        if not count:
-            count, tokens = sum(arm.count for arm in self._earned), sum(self._tokens)
-        return self.prices[member] * (max(tokens, 1) / max(count, 1))
+        return source.gauss(m, math.sqrt(variance / kappa))
 
 
 @dataclass(slots=True, eq=False)
@@ -243,21 +133,6 @@ class AnswerNode:
     continue_: TreeArm = field(default_factory=TreeArm)
     children: list["AnswerNode"] = field(default_factory=list)
     """In the order of their numbers."""
-    grades: Counter[int] = field(default_factory=Counter)
-    """Its rating and those below it, in whole per cents."""
-
-    def add(self, rating: float) -> None:
-        """A rating of its own, or below it."""
-        self.value.add(rating)
-        self.grades[round(100 * rating)] += 1
-
-    @property
-    def settled(self) -> bool:
-        """Whether its subtree mostly has one rating."""
-        return (
-            self.value.count >= 4
-            and max(self.grades.values()) >= 0.75 * self.value.count
-        )
 
 
 @dataclass(slots=True, eq=False)
@@ -265,7 +140,6 @@ class AnswerTree:
     """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
-    mixed: bool = False
     root: AnswerNode = field(default_factory=AnswerNode)
     _refined: dict[int, AnswerNode] = field(default_factory=dict)
 
@@ -273,7 +147,7 @@ class AnswerTree:
         """The node that this generation refines; the root for a new sample of the question."""
         source = random.Random(f"{self.question_id}\0{number}")
         node = self.root
-        while child := (self._mixed_child if self.mixed else self._child)(node, source):
+        while child := self._child(node, source):
             node = child
         self._refined[number] = node
         return node
@@ -287,45 +161,18 @@ class AnswerTree:
             return None
         return max(node.children, key=lambda child: child.value.draw(source))
 
-    def _mixed_child(
-        self, node: AnswerNode, source: random.Random
-    ) -> AnswerNode | None:
-        """As `_child`, by the mixed model."""
-        arms = [child.value for child in node.children]
-        if not arms:
-            return None
-        groups = [
-            Ratings(arm.count, arm.total / (UNIT * arm.count), arm.spread)
-            for arm in arms
-        ]
-        *drawn, generated = draw_ratings(groups, source)
-        left = [index for index, child in enumerate(node.children) if not child.settled]
-        return (
-            node.children[max(left, key=drawn.__getitem__)]
-            if left and max(drawn) > generated
-            else None
-        )
-
     def report(self, number: int, rating: float, completion: Completion) -> None:
         """The rating of the generation of this number, 0 to 1."""
         parent = self._refined[number]
         child = AnswerNode(number, parent, rating, completion)
         bisect.insort(parent.children, child, key=lambda node: node.number)
-        child.add(rating)
+        child.value.add(rating)
         parent.generate.add(rating)
         node = parent
         while node.parent is not None:
-            node.add(rating)
+            node.value.add(rating)
             node.parent.continue_.add(rating)
             node = node.parent
-
-
-def gain(law: NormalDist, best: float) -> float:
-    """By how much a rating is expected to exceed the best one; at most what is left to 1."""
-    ahead = law.mean - best
-    z = ahead / law.stdev
-    expected = law.stdev * STANDARD.pdf(z) + ahead * STANDARD.cdf(z)
-    return min(max(expected, 0.0), 1.0 - best)
 
 
 def refinement(question: Question, node: AnswerNode) -> Prompt:

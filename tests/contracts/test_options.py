@@ -53,7 +53,6 @@ def _written(name: str, option: str) -> str:
 RULE = "stop=beta"
 CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
-    ("ab_mcts", "prices"): "levels=none",
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
     ("aggregate", "summary_tokens"): "message=summary",
@@ -68,8 +67,6 @@ COMPANY = {
 }
 """What an option needs beside it to have an effect."""
 VALUES = {
-    ("ab_mcts", "levels"): "none",
-    ("ab_mcts", "prices"): "[1.0,4.0]",
     ("auto", "profile"): CALIBRATED.partition("=")[2],
     ("auto", "task"): "sums",
     ("escalate", "first"): "low",

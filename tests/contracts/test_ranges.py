@@ -105,13 +105,6 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("ab_mcts:prices=1", "prices have no effect without levels"),
-        ("ab_mcts:levels=often", "levels must be none, low"),
-        ("ab_mcts:levels=none,prices=[1,0]", "prices must be above 0"),
-        (
-            "ab_mcts:levels=none,prices=1",
-            "prices must be one for each level and one for the default .got 1 for 1",
-        ),
         ("adaptive_consistency:rule=gamma", "input should be 'beta' or 'dirichlet'"),
         ("auto:abstain_below=0.5", "abstain_below=0.5 needs a profile"),
         ("auto:task=sums", "task=sums needs a profile"),
