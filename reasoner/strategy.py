@@ -26,7 +26,6 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.specs import MAX_SAMPLES, CheckedOptions, Range
-from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
 from reasoner.system.values import value
 from reasoner.types import (
@@ -111,8 +110,7 @@ class Sample:
     """Generate `n` sequences from each prompt.
 
     Reply: the completions in launch order, prompt by prompt. If the budget admits only some of them, the reply is
-    shorter; if it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is aborted while it
-    is generated: it ends with "abort" and its tokens are booked as cancelled. `reserve` is a number of tokens that the
+    shorter; if it admits none, `BudgetExhausted` is raised. `reserve` is a number of tokens that the
     budget must still allow to be generated after each sequence, such as for a closing answer. Sequences of each
     `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
     which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
@@ -123,7 +121,6 @@ class Sample:
     prompts: tuple[Prompt, ...]
     n: int = 1
     params: SamplingParams = SamplingParams()
-    floor: ConfidenceFloor | None = None
     reserve: int = 0
     branch: int = 0
     answers: bool = True
@@ -131,10 +128,6 @@ class Sample:
 
     def __post_init__(self) -> None:
         check_n(self.n)
-        if self.floor and (self.params.logprobs or 0) < self.floor.top_k:
-            raise UsageError(
-                f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
-            )
         require(self.branch, "branch", at_least=0, at_most=1 << 40)
         require(self.reserve, "reserve", at_least=0)
         if not self.prompts:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from reasoner import Cost, solve_sync
 from reasoner.engine import Engine, SampleRequest
@@ -31,7 +32,6 @@ from reasoner.strategy import Strategy
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge as Rater
 from reasoner.testing.support import completion, number_question
-from reasoner.trace.replies import completions_in
 from reasoner.types import NO_LOGPROB, Logprobs, SamplingParams, TokenIds
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_strategies import BeamSearch, BestOfN, DeepConf, SelfConsistency
@@ -295,41 +295,35 @@ def draw_trace(source: random.Random) -> tuple[str | None, list[list[float]]]:
     return (str(source.randint(1, 4)) if source.random() < 0.9 else None), rows
 
 
-def draw_offline(source: random.Random) -> Case:
-    traces = [draw_trace(source) for _ in range(source.randint(4, 24))]
-    traces[0] = "1", traces[0][1]
-    measure = source.choice(["lowest", "bottom_10", "tail", "mean"])
-    return {
-        "traces": traces,
-        "keep": source.choice([10, 50, 90]),
-        "window": source.choice([4, 8, 16]),
-        "measure": measure,
-    }
-
-
 @dataclass(slots=True)
 class Traces(ScriptedEngine):
-    """An engine with given log-probabilities, which keeps the floors that it was given."""
+    """An engine with given log-probabilities, which continues each trace."""
 
     rows: list[list[list[float]]] = field(default_factory=list)
-    floors: list[float] = field(default_factory=list)
 
     def _logprobs(self, request: SampleRequest, ids: TokenIds) -> Logprobs | None:
-        rows = tuple(tuple(row) for row in self.rows[request.index])
+        number, first = place(request)
+        rows = tuple(map(tuple, self.rows[number][first : first + len(ids)]))
         assert len(rows) == len(ids)
-        if request.floor:
-            self.floors.append(request.floor.minimum)
         return Logprobs(tuple(row[0] for row in rows), rows)
+
+
+def place(request: SampleRequest) -> tuple[int, int]:
+    """The trace that a request is for, and how many of its tokens are there."""
+    words = request.prompt.text.split()
+    return (int(words[0][1:]) if words else request.index), len(words)
 
 
 def recorded(traces: list[Any]) -> Traces:
     """Traces as replies: a token for each word and one for the end."""
     texts = [
-        "so " * (len(rows) - 2) + (f"\\boxed{{{answer}}}" if answer else "none")
-        for answer, rows in traces
+        f"t{number} {'so ' * (len(rows) - 3)}"
+        + (f"\\boxed{{{answer}}}" if answer else "none")
+        for number, (answer, rows) in enumerate(traces)
     ]
     return Traces(
-        lambda request: texts[request.index], rows=[rows for _, rows in traces]
+        lambda request: texts[place(request)[0]][len(request.prompt.text) :],
+        rows=[rows for _, rows in traces],
     )
 
 
@@ -337,21 +331,6 @@ def outcome(solution: Solution) -> Case:
     """How many traces vote for each answer, and the answer."""
     votes = {vote.answer.key: vote.count for vote in solution.vote_state.votes}
     return {"votes": votes, "answer": solution.answer.key if solution.answer else None}
-
-
-def deepconf_offline(case: Case) -> Any:
-    strategy = DeepConf(
-        mode="offline",
-        n=len(case["traces"]),
-        keep=case["keep"],
-        window=case["window"],
-        measure=case["measure"],
-        params=SamplingParams(logprobs=2),
-    )
-    solution = solve_sync(QUESTION, strategy, recorded(case["traces"]))
-    return outcome(solution), {
-        vote.answer.key: vote.weight for vote in solution.vote_state.votes
-    }
 
 
 def draw_online(source: random.Random) -> Case:
@@ -374,15 +353,10 @@ def deepconf_online(case: Case) -> Any:
         params=SamplingParams(logprobs=2),
     )
     # The package has no stop at a consensus.
-    object.__setattr__(strategy, "consensus", 2.0)
-    engine = recorded(traces)
-    solution = solve_sync(QUESTION, strategy, engine)
+    with patch("reasoner_strategies.deepconf.CONSENSUS", 2.0):
+        solution = solve_sync(QUESTION, strategy, recorded(traces))
     assert solution.error is None
-    drawn = sorted(
-        (each.index, len(each.token_ids)) for _, each in completions_in(solution.events)
-    )
-    lengths = [length for index, length in drawn if index >= len(case["warm"])]
-    return {"lengths": lengths, **outcome(solution)}, engine.floors[0]
+    return outcome(solution)
 
 
 COMPARISONS = {
@@ -419,32 +393,11 @@ COMPARISONS = {
         "a tournament, in which a mean depends on whom a candidate meets",
         "every pair meets once",
     ),
-    "offline, kept and answer": Comparison(
-        "deepconf",
-        draw_offline,
-        lambda case: deepconf_offline(case)[0],
-        ROUNDS,
-        "no rounding",
-    ),
-    "offline, weights": Comparison(
-        "deepconf",
-        draw_offline,
-        lambda case: deepconf_offline(case)[1],
-        ROUNDS,
-        "no rounding",
-    ),
-    "online, cut, kept and answer": Comparison(
+    "online, kept and answer": Comparison(
         "deepconf",
         draw_online,
-        lambda case: deepconf_online(case)[0],
+        deepconf_online,
         f"{ROUNDS}; where none above the threshold has an answer, it has none, ours the majority's",
-        "no rounding",
-    ),
-    "online, threshold": Comparison(
-        "deepconf",
-        draw_online,
-        lambda case: deepconf_online(case)[1],
-        ROUNDS,
         "no rounding",
     ),
 }

@@ -225,44 +225,6 @@ def output_of(answer, rows):
     )
 
 
-MEASURES = {
-    "lowest": "min_window",
-    "bottom_10": "bottom_window",
-    "tail": "tail",
-    "mean": "mean",
-}
-
-
-def deepconf_offline(case):
-    window, measure = case["window"], case["measure"]
-    batch = [SimpleNamespace(outputs=[output_of(*trace) for trace in case["traces"]])]
-    with (
-        patch.object(utils.calculate_tail_confidence, "__defaults__", (window,)),
-        patch.object(
-            utils.calculate_bottom_window_confidence, "__defaults__", (window, 0.1)
-        ),
-    ):
-        traces = utils.process_batch_results_offline(batch, window)["traces"]
-        valid = [trace for trace in traces if trace["extracted_answer"]]
-        kept = utils.filter_top_confidence(valid, MEASURES[measure], case["keep"] / 100)
-        name = {"lowest": "bottom_window", "bottom_10": "bottom_window"}.get(
-            measure, measure
-        )
-        options = {"bottom_percent": -1} if measure == "lowest" else {}
-        weights = [
-            float(getattr(utils, f"calculate_{name}_confidence")(trace, **options))
-            for trace in kept
-        ]
-    answers = [trace["extracted_answer"] for trace in kept]
-    totals = dict.fromkeys(answers, 0.0)
-    for answer, weight in zip(answers, weights, strict=True):
-        totals[answer] += weight
-    return {
-        "votes": Counter(answers),
-        "answer": utils.weighted_majority_vote(answers, weights),
-    }, totals
-
-
 def deepconf_online(case):
     left = iter([*case["warm"], *case["later"]])
 
@@ -311,12 +273,7 @@ def deepconf_online(case):
         case["window"],
         SimpleNamespace(),
     )
-    lengths = [trace["num_tokens"] for trace in output.final_traces]
-    return {
-        "lengths": lengths,
-        "votes": Counter(output.voting_answers),
-        "answer": output.voted_answer,
-    }, output.conf_bar
+    return {"votes": Counter(output.voting_answers), "answer": output.voted_answer}
 
 
 DECISIONS = {
@@ -333,10 +290,7 @@ DECISIONS = {
     "expected score, one spelling": expected_score,
     "expected score, four spellings": expected_score,
     "best of 4": tournament,
-    "offline, kept and answer": lambda case: deepconf_offline(case)[0],
-    "offline, weights": lambda case: deepconf_offline(case)[1],
-    "online, cut, kept and answer": lambda case: deepconf_online(case)[0],
-    "online, threshold": lambda case: deepconf_online(case)[1],
+    "online, kept and answer": deepconf_online,
 }
 
 

@@ -400,7 +400,7 @@ class PlanRunner:
         finally:
             if scheduled:
                 scheduled.over()
-        aborted = not op.floor and [
+        aborted = [
             completion for completion in drawn if completion.finish_reason == "abort"
         ]
         if (

@@ -154,7 +154,7 @@ class Probes:
     ) -> Completion:
         """A sequence with the answer of a probe, where it ended, or may be cut, and no form has one."""
         finish, kind = completion.finish_reason, self._if_cut
-        cut = finish == "length" or (finish == "abort" and op.floor is None)
+        cut = finish in ("length", "abort")
         self._cut.pop(sequence.digest, None)
         empty = not (
             completion.usage.thinking_tokens or completion.chain_of("all").strip()

@@ -288,7 +288,6 @@ class _SequenceJob(EngineRequest):
             sequence.index,
             derive_seed(executor.seed, executor.question.id, digest, sequence.index),
             self.priority,
-            floor=self.sampler.op.floor,
             interruptible=self.sampler.interruptible or executor.admission.timed,
             on_text=self._on_text(prompt) if executor.on_text else None,
             progress=self._progress(),

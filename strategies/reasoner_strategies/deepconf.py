@@ -1,25 +1,22 @@
-"""DeepConf: vote with the most confident traces, and cut the others while they are drawn."""
+"""DeepConf: vote with the most confident traces, and end the others early."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Final
 
 from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Range, Samples
-from reasoner.stopping.confidence import (
-    ConfidenceFloor,
-    GroupMeasure,
-    measured,
-    sequence_confidence,
-    token_confidence,
-)
-from reasoner.strategy import Plan, Sample, sample
-from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
-from reasoner_strategies._voting.stopping_vote import OrderedSampling
+from reasoner.stopping.confidence import measured, sequence_confidence, token_confidence
+from reasoner.strategy import BudgetExhausted, Plan, sample
+from reasoner_strategies._search.steps import Path, StepOptions
+from reasoner_strategies._voting.pool import RunningVote
+from reasoner_strategies._voting.self_comparison import replies_to
 
-WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
+CONSENSUS: Final = 0.95
+BATCH: Final = 8
+"""Traces that are drawn side by side after the warm-up."""
 MAX_WINDOW, WINDOWS = 2048, 8
 """The paper's window, and the least number of windows in the longest trace if no window is given."""
 
@@ -29,21 +26,15 @@ class DeepConf(CheckedOptions):
     """A weighted vote without the least confident traces (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
-    `window` tokens in a row, or over all of a shorter trace. The weight of a trace is its `measure`: its "lowest"
-    group, the mean of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all
-    ("mean").
+    `window` tokens in a row, or over all of a shorter trace. A trace weighs as much as its lowest group.
 
-    `mode` "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
+    `warmup` traces are drawn whole. The lowest group that the best `keep` percent of them reach is the threshold: no
+    trace with a group below it votes. Later traces are drawn 8 at a time, in segments of `window` tokens, and one with
+    a group below the threshold ends there; the paper ends it at the token. It stops once the leader has 0.95 of the
+    weight, after the warm-up too, or after `n` traces.
 
-    "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold.
-    Every later trace is cut when a group falls below it. No trace with a group below it votes, also no warm-up trace
-    and none that is too short to be cut. `concurrency` traces are in flight at a time and are counted in launch order.
-    It stops when the leader has the share `consensus` of the weight (after the warm-up, too), or after `n` traces. With
-    `n` at most `warmup` nothing is cut.
-
-    A trace is all that the model generated, its thinking included. One shorter than `window` is not cut while it is
-    drawn: set `window` to half the median length or less. The default is an eighth of `max_tokens`, at most 2,048 as in
-    the paper.
+    A trace is all that the model generated, its thinking included. Set `window` to half the median length or less: a
+    shorter trace is not ended early. The default is an eighth of `max_tokens`, at most 2,048 as in the paper.
 
     If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
     """
@@ -51,14 +42,10 @@ class DeepConf(CheckedOptions):
     listed_under: ClassVar[str] = "Votes"
     uses_verifier: ClassVar[bool] = False
 
-    mode: Literal["offline", "online"] = "online"
     n: Samples = 64
     keep: Annotated[float, Range(above=0, at_most=100)] = 90.0
     window: Count | None = None
-    measure: GroupMeasure = "lowest"
-    warmup: Count = WARMUP
-    consensus: Annotated[float, Range(above=0, at_most=1)] = CONSENSUS
-    concurrency: Count = CONCURRENCY
+    warmup: Count = 16
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def complete(self) -> None:
@@ -66,116 +53,96 @@ class DeepConf(CheckedOptions):
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"
             )
-        online = (self.warmup, self.consensus, self.concurrency)
-        if self.mode == "offline" and online != (WARMUP, CONSENSUS, CONCURRENCY):
-            raise UsageError(
-                "warmup, consensus and concurrency have no effect offline: leave them out, or mode=online"
-            )
-        self._check_window(self.params.max_tokens)
-
-    def _check_window(self, limit: int | None) -> None:
-        """Refuse a window that no trace of this many tokens can fill, where traces are to be cut by it."""
-        if self.mode == "online" and self.window and limit and self.window > limit:
-            raise UsageError(
-                f"window={self.window} is longer than every trace, with max_tokens={limit}, so that none is ever cut: "
-                "set it to half the median length or less"
-            )
-
-    @property
-    def _window(self) -> int:
-        return self.window or max(1, min(MAX_WINDOW, self.params.limit // WINDOWS))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw traces, weight them, vote."""
-        self._check_window(self.params.limit)
-        return (
-            yield from self._offline(question)
-            if self.mode == "offline"
-            else self._online(question)
-        )
-
-    def _offline(self, question: Question) -> Plan[Answer | None]:
-        drawn = yield from sample(question.prompt, n=self.n, params=self.params)
-        majority = yield from proposed(vote(question, drawn))
-        scores = [
-            self._score(trace, self.measure) if question.read(trace) else None
-            for trace in drawn
-        ]
-        threshold = self._threshold(scores)
-        if threshold is None:
-            return majority.leader
-        weights = [
-            score if score is not None and score >= threshold else None
-            for score in scores
-        ]
-        return (yield from proposed(rated_vote(question, drawn, weights))).leader
-
-    def _online(self, question: Question) -> Plan[Answer | None]:
-        first = yield from sample(
-            question.prompt, n=min(self.warmup, self.n), params=self.params
-        )
-        threshold = self._threshold([self._score(trace, "lowest") for trace in first])
-        votes = RunningVote(question.space)
-        for trace in first:
-            self._count(votes, question, trace, threshold)
-        vote_state = yield from votes.publish()
-        op = Sample((question.prompt,), params=self.params)
-        if threshold is not None:
-            op = replace(
-                op,
-                floor=ConfidenceFloor(
-                    self._window, threshold, self.params.logprobs or 0
-                ),
-            )
-        later = OrderedSampling(op, self.n - len(first), self.concurrency)
-        while vote_state.share < self.consensus and (
-            taken := (yield from later.take())
-        ):
-            self._count(votes, question, taken[1], threshold)
-            vote_state = yield from proposed(votes.vote_state())
-        yield from later.cancel()
-        return vote_state.leader
-
-    def _count(
-        self,
-        votes: RunningVote,
-        question: Question,
-        trace: Completion,
-        threshold: float | None,
-    ) -> None:
-        """Count a trace; it votes with its weight if its lowest group reaches the threshold."""
-        index, answer = votes.seen, question.read(trace)
-        votes.count(answer, order=index)
-        lowest = (
-            self._score(trace, "lowest") if answer and threshold is not None else None
-        )
-        if (
-            answer
-            and threshold is not None
-            and lowest is not None
-            and lowest >= threshold
-        ):
-            weight = (
-                lowest if self.measure == "lowest" else self._score(trace, self.measure)
-            )
-            votes.rate(answer, weight, order=index)
-
-    def _score(self, completion: Completion, measure: GroupMeasure) -> float | None:
-        """The confidence of a trace, 0 or more; None without usable log-probabilities."""
-        top = completion.logprobs.top if completion.logprobs else ()
-        if not top or not all(top) or not measured(top):
-            return None
-        tokens = [token_confidence(row[: self.params.logprobs]) for row in top]
-        score = sequence_confidence(tokens, measure, self._window)
-        return max(0.0, score) if math.isfinite(score) else None
-
-    def _threshold(self, scores: Sequence[float | None]) -> float | None:
-        """What the best `keep` percent of the scores reach, interpolated linearly; None without any."""
+        """Draw and count the warm-up; then batch after batch, segment by segment."""
         import numpy as np
 
-        known = [score for score in scores if score is not None]
-        return (
-            # The engine sums a group's confidences in another order; a trace exactly at the threshold
-            # must not be cut
-            float(np.percentile(known, 100 - self.keep)) * (1 - 1e-9) if known else None
+        limit, votes = self.params.limit, RunningVote(question.space)
+        window = self.window or max(1, min(MAX_WINDOW, limit // WINDOWS))
+        segments = StepOptions(
+            step="", step_tokens=window, max_steps=limit + 1, params=self.params
         )
+        drawn = yield from sample(
+            question.prompt, n=min(self.warmup, self.n), params=self.params
+        )
+        batch = [_Trace(window, Path(question.prompt)) for _ in drawn]
+        for trace, completion in zip(batch, drawn, strict=True):
+            trace.grow(segments, completion)
+        known = [trace.lowest for trace in batch if trace.lowest is not None]
+        # A trace exactly at the threshold is kept, whatever was rounded.
+        threshold = (
+            float(np.percentile(known, 100 - self.keep)) * (1 - 1e-9) if known else 0.0
+        )
+        more = True
+        while True:
+            for trace in batch:
+                trace.count(question, votes, threshold)
+            vote_state = yield from votes.publish()
+            left = self.n - votes.seen
+            if not (more and left) or vote_state.share >= CONSENSUS:
+                return vote_state.leader
+            batch = [
+                _Trace(window, Path(question.prompt)) for _ in range(min(BATCH, left))
+            ]
+            try:
+                while growing := [each for each in batch if each.grows(threshold)]:
+                    yield from _grow(segments, growing)
+            except BudgetExhausted:
+                more, batch = False, [each for each in batch if each.path.finished]
+
+
+@dataclass(slots=True, eq=False)
+class _Trace:
+    """A trace so far, with the confidences of its tokens; None where they were not reported."""
+
+    window: int
+    path: Path
+    tokens: list[float] | None = field(default_factory=list)
+
+    @property
+    def lowest(self) -> float | None:
+        """The confidence of its lowest group, 0 or more; None if it is unknown."""
+        if not self.tokens:
+            return None
+        score = sequence_confidence(self.tokens, "lowest", self.window)
+        return max(0.0, score) if math.isfinite(score) else None
+
+    def below(self, threshold: float) -> bool:
+        """Whether a group is below the threshold."""
+        return self.lowest is not None and self.lowest < threshold
+
+    def grows(self, threshold: float) -> bool:
+        """Whether it has a next segment."""
+        return self.path.open and not self.below(threshold)
+
+    def grow(self, segments: StepOptions, completion: Completion) -> None:
+        """Append what was drawn."""
+        self.path = segments.grown(self.path, completion, order=0)
+        top = completion.logprobs.top if completion.logprobs else ()
+        if self.tokens is None or not top or not all(top) or not measured(top):
+            self.tokens = None
+            return
+        self.tokens += [
+            token_confidence(row[: segments.params.logprobs]) for row in top
+        ]
+
+    def count(self, question: Question, votes: RunningVote, threshold: float) -> None:
+        """Count it; it votes with its lowest group if that reaches the threshold."""
+        order = votes.seen
+        answer = question.read(self.path.last) if self.path.last else None
+        votes.count(answer, order=order)
+        if answer and not self.below(threshold):
+            votes.rate(answer, self.lowest, order=order)
+
+
+def _grow(segments: StepOptions, traces: Sequence[_Trace]) -> Plan[None]:
+    """Draw the next segment of traces of one length; one that the budget refused ends."""
+    prompts = [trace.path.prompt for trace in traces]
+    params = segments.draws(traces[0].path)
+    drawn = yield from replies_to(prompts, params, answers=True)
+    for trace, completion in zip(traces, drawn, strict=True):
+        if completion:
+            trace.grow(segments, completion)
+        else:
+            trace.path = replace(trace.path, cut=True)

@@ -225,9 +225,7 @@ def _course(strategy: Strategy, seed: int) -> object:
     asked: list[object] = []
 
     def script(request: SampleRequest) -> str:
-        asked.append(
-            (request.prompt.digest, request.params, request.floor, request.index)
-        )
+        asked.append((request.prompt.digest, request.params, request.index))
         source = random.Random(request.seed)
         steps = "".join(
             f"{'so it goes ' * source.randint(3, 19)}\n\n"

@@ -120,9 +120,6 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
         ),
         ("budget_forcing:thinking=512", "thinking=512 contradicts max_thinking=4096"),
         ("deepconf:logprobs=0", "logprobs must be from 1 to 20"),
-        ("deepconf:mode=offline,warmup=4", "have no effect offline"),
-        ("deepconf:mode=offline,consensus=0.5", "have no effect offline"),
-        ("deepconf:mode=offline,concurrency=2", "have no effect offline"),
         (
             "escalate:first=often",
             "first must be none, low, medium, high, or a number of tokens",

@@ -1,7 +1,6 @@
-"""What search asks of the runner: forced text, a floor that cuts mid-stream, tokens held back, notes."""
+"""What search asks of the runner: forced text, tokens held back, notes."""
 
 import asyncio
-import math
 from pathlib import Path
 
 import pytest
@@ -9,19 +8,14 @@ import pytest
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.stopping.confidence import (
-    ConfidenceFloor,
-    group_confidences,
-    token_confidence,
-)
+from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Plan, Sample, note, prefill, sample
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Planned, books, meter_of, says, write_trace
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
-from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, TOKENS, Run
 
 
 def forced(question: Question) -> Plan[Answer | None]:
@@ -80,73 +74,6 @@ def test_forced_text_continues_as_token_ids_and_is_in_the_trace_which_replays(
     assert again.error is None
     assert again.answer == run.solution.answer
     assert again.cost.taking(0) == run.solution.cost.taking(0)
-
-
-# A floor
-
-
-TOP = SamplingParams(max_tokens=40, logprobs=2)
-SURE, UNSURE = 0.99, 0.5
-
-
-def floored(
-    floor: ConfidenceFloor | None, seen: list[Completion]
-) -> Plan[Answer | None]:
-    seen += yield Sample((PROMPT,), params=TOP, floor=floor)
-    return QUESTION.read(seen[0])
-
-
-def confidence_of(chance: float) -> float:
-    return token_confidence((math.log(chance), math.log(1 - chance)))
-
-
-def test_the_published_group_confidences() -> None:
-    tokens = [2, 1, 3, 2, 0.5, 0.5, 4]
-    assert group_confidences(tokens, 3) == pytest.approx(
-        [2, 2, 1.8333, 1, 1.6667], abs=1e-4
-    )
-    cut = ConfidenceFloor(3, 1.5).watch()
-    assert [cut((-token,)) for token in tokens].index(True) + 1 == 6
-    assert not any(
-        map(ConfidenceFloor(8, 9.0).watch(), [(-token,) for token in tokens])
-    )
-
-
-def test_a_sequence_is_cut_at_the_first_group_below_the_floor_and_paid_for_as_cancelled() -> (
-    None
-):
-    # DeepConf's confidence is not monotone in peakedness: with two alternatives the unsure token has the lower one.
-    chances = [SURE, SURE, UNSURE, UNSURE, SURE]
-    assert confidence_of(UNSURE) < confidence_of(SURE)
-    minimum = (confidence_of(SURE) + 2 * confidence_of(UNSURE)) / 3
-    for floor, tokens in (
-        (ConfidenceFloor(2, minimum, top_k=2), 4),
-        (ConfidenceFloor(1, minimum, top_k=2), 3),
-        (ConfidenceFloor(9, 99.0, top_k=2), REPLY),
-        (None, REPLY),
-    ):
-        seen: list[Completion] = []
-        engine = ScriptedEngine(says("7"), certainty=lambda _: chances)
-        run = Run(lambda _, floor=floor, seen=seen: floored(floor, seen), engine)  # type: ignore[misc]
-        [one] = seen
-        assert run.error is None
-        assert one.usage.generated_tokens == len(one.token_ids) == tokens
-        assert one.logprobs is not None
-        assert len(one.logprobs.sampled) == tokens
-        cost = run.solution.cost
-        assert books(cost) == meter_of(engine)
-        if tokens < REPLY:
-            assert (one.finish_reason, run.solution.answer) == ("abort", None)
-            assert (cost.generated_tokens, cost.cancelled_tokens) == (0, tokens)
-        else:
-            assert (one.finish_reason, cost.cancelled_tokens) == ("stop", 0)
-
-
-def test_a_floor_needs_the_alternatives_it_looks_at() -> None:
-    with pytest.raises(UsageError, match="needs logprobs=20"):
-        Sample((PROMPT,), params=PARAMS, floor=ConfidenceFloor(3, 1.0))
-    with pytest.raises(UsageError, match="window must be at least 1"):
-        ConfidenceFloor(0, 1.0)
 
 
 # What is held back
