@@ -53,11 +53,9 @@ class ClockEntry:
             ]
         )
 
-    def sequence(
-        self, start: int, due: Callable[[], bool] | None
-    ) -> "SequenceProgress":
+    def sequence(self, start: int) -> "SequenceProgress":
         """The progress of a request for one of its sequences."""
-        sequence = SequenceProgress(due, line=self, start=start)
+        sequence = SequenceProgress(line=self, start=start)
         self.sequences.append(sequence)
         self.operations.pass_on()
         return sequence

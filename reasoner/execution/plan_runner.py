@@ -400,16 +400,6 @@ class PlanRunner:
         finally:
             if scheduled:
                 scheduled.over()
-        aborted = [
-            completion for completion in drawn if completion.finish_reason == "abort"
-        ]
-        if (
-            aborted
-            and not self._partial_refusal
-            and (refusal := self._probes.ended_early(sequences.op))
-        ):
-            self._partial_refusal = refusal
-            self._record_refusal(sequences.op, refusal)
         for completion in drawn:
             self._seen.count(op.params.limit, completion, op.limited_by)
         return drawn

@@ -5,8 +5,6 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 """
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,7 +54,6 @@ class Probes:
     )
     """The chains that a limit cut and nothing continued, by the digest of the prompt that would."""
     _fell_back: bool = False
-    _margin: float = 0.0
     _costs: list[Cost] = field(default_factory=list)
     _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(
         default_factory=dict
@@ -108,40 +105,6 @@ class Probes:
         tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens
         return tokens if min(limits) >= 2 * tokens else 0
 
-    def watch(self) -> Callable[[], bool] | None:
-        """Whether a sequence must end now, so that it can be probed before the deadline; None without a deadline.
-
-        It is asked at each token, and so learns how long the tokens of a probe take.
-        """
-        left, opening, tokens, first = (
-            self.executor.admission.ledger.remaining_seconds(),
-            self._opening,
-            0,
-            0.0,
-        )
-        if left == math.inf or opening is None or self._if_cut == "drop":
-            return None
-        # A tenth of a deadline's time is kept for probes, at most 10 s, or more where tokens take longer.
-        self._margin = self._margin or min(left * 0.1, 10.0)
-        probe = opening.tokens
-
-        def due() -> bool:
-            nonlocal tokens, first
-            now = time.monotonic()
-            tokens, first = tokens + 1, first or now
-            pace = (now - first) / max(tokens - 1, 1)
-            needed = min(probe * pace, left / 2)
-            if ends := self._ends(needed):
-                self._margin = max(self._margin, needed)
-            return ends
-
-        return due
-
-    def _ends(self, seconds: float = 0.0) -> bool:
-        """Whether so much time is needed for probes, and no reply has an answer."""
-        left = self.executor.admission.ledger.remaining_seconds()
-        return left < max(self._margin, seconds) and not self._answered
-
     @property
     def _way(self) -> Continuation | None:
         """How the engine continues a reply; in a replay, whether the recorded run has asked its model."""
@@ -154,7 +117,7 @@ class Probes:
     ) -> Completion:
         """A sequence with the answer of a probe, where it ended, or may be cut, and no form has one."""
         finish, kind = completion.finish_reason, self._if_cut
-        cut = finish in ("length", "abort")
+        cut = finish == "length"
         self._cut.pop(sequence.digest, None)
         empty = not (
             completion.usage.thinking_tokens or completion.chain_of("all").strip()
@@ -183,12 +146,6 @@ class Probes:
             return completion
         self._answered = self._answered or bool(extraction and extraction.answer)
         return replace(completion, extraction=extraction)
-
-    def ended_early(self, number: int) -> BudgetExhausted | None:
-        """The refusal by the deadline of an operation with sequences that were ended before it, to be probed."""
-        if recorded := self.executor.history.refusal(number):
-            return recorded
-        return self.executor.admission.too_late() if self._ends() else None
 
     def fallback(self) -> Plan[Answer | None]:
         """The vote of the chains that a limit cut, for a question to which no reply has an answer."""

@@ -92,7 +92,6 @@ class OperationSampler:
             prompt=sequence.prompt,
             sampler=self,
             sequence=sequence,
-            due=probes.watch() if probes else None,
         )
         return self._probed(job, probes) if probes else job.draw()
 
@@ -163,8 +162,6 @@ class _SequenceJob(EngineRequest):
 
     sampler: OperationSampler
     sequence: SequenceId
-    due: Callable[[], bool] | None
-    """Whether it must end now, as it is."""
     _first: Completion | None = None
     _closing: TokenIds = ()
     """What follows the first request."""
@@ -200,8 +197,6 @@ class _SequenceJob(EngineRequest):
                 return event.completion(sequence.prompt)
             if thought:
                 return await self._answer(thought.completion(sequence.prompt))
-        if self.due and self.due():
-            raise executor.admission.too_late()
         first = await perform(self)
         return await self._answer(first) if self._cut else first
 
@@ -389,9 +384,7 @@ class _SequenceJob(EngineRequest):
 
     def _progress(self) -> Progress | None:
         """Where the length of the sequence matters while it is generated."""
-        if line := self.sampler.line:
-            return line.sequence(self.at, self.due)
-        return Progress(self.due) if self.due else None
+        return self.sampler.line and self.sampler.line.sequence(self.at)
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
         """What receives the text: of the question's first sequence, and not again when a request is repeated."""

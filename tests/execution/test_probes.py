@@ -30,7 +30,6 @@ from tests.execution.asked_model import (
     replies,
 )
 from tests.sweeps import widths
-from tests.waiting import idle_time
 
 QUESTION = Question.of("How many?", space="number", id="q")
 CHOICE = Question.of("Which?\nA) one\nB) two", space="choice", id="c")
@@ -284,55 +283,6 @@ def test_of_a_chain_of_steps_only_the_longest_is_probed() -> None:
         Answer("7", "7", "probe"),
         ["one twoone two three"],
     )
-
-
-async def until_due(request: SampleRequest) -> None:
-    while request.progress and request.progress.due and not request.progress.due():  # noqa: ASYNC110 - nothing tells when the clock is there
-        await asyncio.sleep(0.01)
-
-
-@idle_time()
-def test_shortly_before_the_deadline_what_is_running_ends_and_is_probed(
-    tmp_path: Path,
-) -> None:
-    model = AskedModel(
-        lambda request: "It is a heptad, since one and six make seven",
-        extract=lambda reply: "7",
-    )
-    engine, events = model.engine(until_due), list[Event]()
-    budget = Budget(seconds=1)
-    solution = asyncio.run(
-        answered(QUESTION, SelfConsistency(n=3), engine, events, budget=budget)
-    )
-    assert (solution.answer, solution.ended_by) == (Answer("7", "7", "probe"), "budget")
-    assert solution.reason.startswith("budget seconds=")
-    assert model.probes == ["It"] * 3
-    assert solution.cost.tokens == computed(engine) == traced_cost(events).tokens
-    assert solution.cost.cancelled_tokens == 3
-    again = asyncio.run(
-        replayed(QUESTION, SelfConsistency(n=3), tmp_path / "t.jsonl", events)
-    )
-    assert course(again) == course(solution)
-
-
-@idle_time()
-def test_with_an_answer_what_is_running_has_all_the_time() -> None:
-    async def second_hangs(request: SampleRequest) -> None:
-        if request.index:
-            await asyncio.Event().wait()
-
-    model = AskedModel(replies("Answer: 8", "never"), extract=lambda reply: "7")
-    budget = Budget(seconds=1)
-    solution = asyncio.run(
-        answered(
-            QUESTION,
-            SelfConsistency(n=2),
-            model.engine(second_hangs),
-            [],
-            budget=budget,
-        )
-    )
-    assert (solution.answer, model.probes) == (Answer("8", "8", "announced"), [])
 
 
 def test_one_of_the_labels_is_chosen_and_its_probability_is_the_confidence() -> None:
