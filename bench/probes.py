@@ -19,10 +19,11 @@ from typing import Any, ClassVar
 from scipy.stats import binomtest
 
 from reasoner import Question, SamplingParams, solve_many
+from reasoner.answers.asking import opening_of, read_probe
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
-from reasoner.strategy import Plan, Probe, sample
-from reasoner.types import Answer, Extraction
+from reasoner.strategy import Plan, prefill, sample
+from reasoner.types import Answer
 
 N = 8
 PARAMS = SamplingParams(temperature=0.7, max_tokens=128)
@@ -57,11 +58,17 @@ class Probing:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """A line for each reply."""
         drawn = yield from sample(question.prompt, n=N, params=PARAMS, answers=False)
-        extractions: tuple[Extraction | None, ...] = yield Probe(drawn, PARAMS)
-        for chain, extraction in zip(drawn, extractions, strict=True):
+        opening = opening_of(question.space)
+        assert opening
+        asked = SamplingParams(
+            temperature=0.0, max_tokens=opening.tokens, stop=opening.stop
+        )
+        for chain in drawn:
             form = None if chain.truncated else question.space.read(chain.text)
-            given = extraction.answer if extraction else None
-            cost = extraction.cost if extraction else None
+            ended = chain.prompt.then(chain)
+            closed = yield from prefill(ended, opening.text, thinking="close")
+            [reply] = yield from sample(closed, params=asked, answers=False)
+            given = read_probe(question.space, reply.text, opening, cut=reply.truncated)
             line = Line(
                 self.task,
                 question.id,
@@ -71,9 +78,9 @@ class Probing:
                 chain.usage.generated_tokens,
                 form.key if form else None,
                 given.key if given else None,
-                cost.generated_tokens if cost else 0,
-                cost.prompt_tokens if cost else 0,
-                cost.cached_tokens if cost else 0,
+                reply.usage.generated_tokens,
+                reply.usage.prompt_tokens - reply.usage.cached_tokens,
+                reply.usage.cached_tokens,
             )
             print(json.dumps(asdict(line)), file=self.out, flush=True)
         return None

@@ -32,7 +32,6 @@ from reasoner.types import (
     Answer,
     Blocks,
     Completion,
-    Extraction,
     Prompt,
     Rating,
     SamplingParams,
@@ -59,7 +58,6 @@ __all__ = [
     "Operation",
     "Plan",
     "Prefill",
-    "Probe",
     "Propose",
     "Sample",
     "Score",
@@ -80,7 +78,6 @@ __all__ = [
     "note",
     "note_stop",
     "prefill",
-    "probe",
     "propose",
     "sample",
     "score",
@@ -177,20 +174,6 @@ class LogLikelihood:
             raise UsageError("a text is empty: each text needs at least one character")
 
 
-@value(frozen=True, slots=True)
-class Probe:
-    """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
-
-    Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
-    Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
-    refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
-    adapter, the JSON schema and `logprobs` matter: without it, an answer that is no label has no confidence.
-    """
-
-    chains: tuple[Completion, ...]
-    params: SamplingParams = SamplingParams()
-
-
 class Execution(NamedTuple):
     """What came of a program: the end of what it printed, and why it did not end by itself; empty where it did.
 
@@ -216,7 +199,7 @@ class Execute(CheckedOptions):
     reply: Completion | None = None
 
 
-Startable = Sample | Score | Probe | Execute
+Startable = Sample | Score | Execute
 """What can run without the plan waiting for it."""
 
 
@@ -337,7 +320,6 @@ class Finished:
     completions: tuple[Completion, ...] = ()
     ratings: tuple[Rating, ...] = ()
     end: int = 0
-    extractions: tuple[Extraction | None, ...] = ()
     execution: Execution | None = None
 
 
@@ -352,7 +334,6 @@ Operation: TypeAlias = (
     | FindBlocks
     | CheckEquivalent
     | Prefill
-    | Probe
     | Execute
     | DescribeModel
     | Note
@@ -482,16 +463,6 @@ def prefill(
     """The prompt with a text appended to the reply, as `Prefill` does."""
     extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
-
-
-def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | None]:
-    """Ask the model to end its own reply: what it says is the answer, and how sure it is.
-
-    The chain may be finished or cut, in its thinking or after it; it stays as it is. Returns None where the budget
-    refuses the probe, or the kind of answer or the engine allows none. See `Probe`.
-    """
-    [extraction] = yield Probe((chain,), params)
-    return extraction  # type: ignore[no-any-return]
 
 
 def execute(

@@ -37,9 +37,9 @@ PUBLIC = {
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy Cancel CheckEquivalent
         DescribeModel Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation
-        Plan Prefill Probe Propose Sample Score SingleDrawStrategy Start Startable StopRule Strategy Tally
+        Plan Prefill Propose Sample Score SingleDrawStrategy Start Startable StopRule Strategy Tally
         TextLikelihood cancel check_n count_votes execute loglikelihood model_info next_finished
-        note note_stop prefill probe propose sample score start
+        note note_stop prefill propose sample score start
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheOwner ConfidenceFloor Engine EngineError EngineUnavailable FinishReason

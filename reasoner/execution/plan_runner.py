@@ -14,7 +14,7 @@ from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageErro
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import STARTS, SequenceIds, each
 from reasoner.execution.order import RunningOperations
-from reasoner.execution.probes import Probes
+from reasoner.execution.probes import Probes, probed_vote
 from reasoner.execution.programs import execute
 from reasoner.execution.sampling import OperationSampler, resolved
 from reasoner.execution.scoring import measure_likelihoods, rate
@@ -41,6 +41,7 @@ from reasoner.types import (
     Prompt,
     Proposal,
     Rating,
+    SamplingParams,
 )
 from reasoner.verifier import Verifier
 
@@ -190,16 +191,27 @@ class PlanRunner:
                 raise
             finally:
                 await self._close(plan)
-            if not end.answer:
+            if not end.answer and (cut := self._probes.cut_chains()):
                 # The chains that a limit cut give the answer, where no other reply has one.
                 with suppress(BudgetExhausted):
-                    last = await self._follow(self._probes.fallback())
+                    last = await self._follow(await self._fallback(cut))
                     end = end._replace(answer=last.answer)
             return end
         finally:
             self.executor.done(self.verifier)
             if self._running.scheduled:
                 self._running.scheduled.close()
+
+    async def _fallback(
+        self, cut: Sequence[tuple[Completion, SamplingParams]]
+    ) -> ops.Plan[Answer | None]:
+        """The vote of these chains, which are probed."""
+        self._ops += 1
+        probe = partial(self._probes.probe, self._ops, at=self._now)
+        asked = await each([partial(probe, chain, params) for chain, params in cut])
+        extractions = self._unrefused(self._ops, asked)
+        self._seen.receive_probes([chain for chain, _ in cut], extractions)
+        return probed_vote(self.executor.question, extractions)
 
     def _propose_last(self, plan: ops.Plan[Answer | None]) -> None:
         """Record what a plan that cannot continue proposes of all that it has received."""
@@ -288,11 +300,11 @@ class PlanRunner:
                         completions, _end_of(sequences, completions)
                     )
                     return completions
-            case ops.Score() | ops.Probe() | ops.Execute():
+            case ops.Score() | ops.Execute():
                 self._ops += 1
                 finished = await self._work(op, self._now, ops.Handle(self._ops))
                 self._seen.receive(finished, op)
-                return finished.execution or finished.extractions or finished.ratings
+                return finished.execution or finished.ratings
             case ops.LogLikelihood():
                 self._ops += 1
                 likelihoods, cost = await measure_likelihoods(
@@ -480,15 +492,6 @@ class PlanRunner:
                 end=at,
                 execution=await execute(self.executor, handle, op, at=at),
             )
-        if isinstance(op, ops.Probe):
-            probe = partial(self._probes.probe, handle, params=op.params, at=at)
-            extractions = self._unrefused(
-                handle, await each([partial(probe, chain) for chain in op.chains])
-            )
-            end = max(
-                [at, *(each.cost.sequential_tokens for each in extractions if each)]
-            )
-            return ops.Finished(handle, end=end, extractions=extractions)
         ratings = await self._score(handle, op, at)
         return ops.Finished(
             handle,

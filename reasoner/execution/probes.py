@@ -5,6 +5,7 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from reasoner.answers.asking import (
     read_probe,
 )
 from reasoner.answers.forms import Opening
+from reasoner.answers.questions import Question
 from reasoner.answers.reading import Cut
 from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
@@ -24,15 +26,7 @@ from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError
 from reasoner.execution.executor import ANSWER_SPACE_ERRORS, OperationExecutor
 from reasoner.execution.work import Inquiry
-from reasoner.strategy import (
-    NOT_ASKED,
-    Plan,
-    Prefill,
-    Probe,
-    Sample,
-    count_votes,
-    propose,
-)
+from reasoner.strategy import NOT_ASKED, Plan, Prefill, Sample, count_votes, propose
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Answer, Completion, Extraction, SamplingParams, TokenIds
@@ -147,25 +141,13 @@ class Probes:
         self._answered = self._answered or bool(extraction and extraction.answer)
         return replace(completion, extraction=extraction)
 
-    def fallback(self) -> Plan[Answer | None]:
-        """The vote of the chains that a limit cut, for a question to which no reply has an answer."""
-        question, cut = (
-            self.executor.question,
-            [chain for chains in self._cut.values() for chain in chains],
-        )
+    def cut_chains(self) -> list[tuple[Completion, SamplingParams]]:
+        """The chains that a limit cut and nothing continued, where no reply has an answer."""
+        cut = [chain for chains in self._cut.values() for chain in chains]
         cut.sort(key=lambda entry: (entry[0].index, entry[0].prompt.digest))
         self._cut.clear()
-        if self._answered or not cut:
-            return None
-        self._fell_back = True
-        extractions = yield Probe(tuple(chain for chain, _ in cut), cut[0][1])
-        tally = Tally(question.space)
-        for index, extraction in enumerate(extractions):
-            tally.add(extraction and extraction.answer, index=index)
-        state = yield from count_votes(tally)
-        answer = state.leader
-        yield from propose(answer, state)
-        return answer
+        self._fell_back = bool(cut) and not self._answered
+        return cut if self._fell_back else []
 
     async def probe(
         self, op: int, chain: Completion, params: SamplingParams, *, at: int
@@ -330,3 +312,15 @@ class Probes:
                 "the budget did not suffice to probe every reply without an answer"
             )
         return tuple(notes)
+
+
+def probed_vote(
+    question: Question, extractions: Sequence[Extraction | None]
+) -> Plan[Answer | None]:
+    """The vote of what probes have said."""
+    tally = Tally(question.space)
+    for index, extraction in enumerate(extractions):
+        tally.add(extraction and extraction.answer, index=index)
+    state = yield from count_votes(tally)
+    yield from propose(state.leader, state)
+    return state.leader

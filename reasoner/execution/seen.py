@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from reasoner.budget import NO_COST, Cost
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.programs import with_output
-from reasoner.strategy import Execute, Finished, Note, Probe, Score
+from reasoner.strategy import Execute, Finished, Note, Score
 from reasoner.types import (
     CANCELLED,
     NOT_RATED,
@@ -14,12 +14,13 @@ from reasoner.types import (
     AnswerSpace,
     Completion,
     CutSamples,
+    Extraction,
     Proposal,
     Rating,
     Reading,
 )
 
-Examination = Score | Probe | Execute
+Examination = Score | Execute
 """What a plan asks about replies that it has; it may wait for it at once, or start it."""
 
 
@@ -96,13 +97,17 @@ class PlanView:
         for rating in finished.ratings:
             self.cost += rating.cost
             self.failures.add(rating)
-        if isinstance(op, Probe):
-            for chain, extraction in zip(op.chains, finished.extractions, strict=True):
-                self.add(replace(chain, extraction=extraction))
-                self.cost += extraction.cost.taking(0) if extraction else NO_COST
         program = finished.execution
         if isinstance(op, Execute) and op.reply and program and not program.failure:
             self.add(with_output(op.reply, program, self.executor.question.space))
+
+    def receive_probes(
+        self, chains: Iterable[Completion], extractions: Iterable[Extraction | None]
+    ) -> None:
+        """Add what the model said of chains that had no answer."""
+        for chain, extraction in zip(chains, extractions, strict=True):
+            self.add(replace(chain, extraction=extraction))
+            self.cost += extraction.cost.taking(0) if extraction else NO_COST
 
     def receive_completions(self, completions: Sequence[Completion], end: int) -> None:
         """Add the sequences of an operation that ended at a virtual time."""

@@ -9,8 +9,9 @@ from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, OwnerOnly, Range, Seconds
-from reasoner.strategy import Execution, Plan, execute, prefill, probe, sample
+from reasoner.strategy import Execution, Plan, execute, prefill, sample
 from reasoner_strategies._prompts import with_text
+from reasoner_strategies._trial import trial_answer
 from reasoner_strategies._voting.pool import propose_answer
 
 CALLS: Final = 4
@@ -84,8 +85,9 @@ class CodeInterpreter(CheckedOptions):
         answer = question.read(reply)
         if answer or not probed(question.space):
             return answer
-        extraction = yield from probe(reply, params=self.params)
-        return extraction.answer if extraction else None
+        ended = reply.prompt.then(reply)
+        trial = yield from trial_answer(question, ended, self.params)
+        return trial.answer if trial else None
 
     def _interleaved(self, question: Question) -> Plan[Answer | None]:
         prompt, answer, left = (

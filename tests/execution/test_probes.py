@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,12 @@ from reasoner.answers.asking import MAX_REPLY, copied, extraction_prompt
 from reasoner.answers.kinds import space_for
 from reasoner.engine import Continuation, SampleRequest
 from reasoner.registry import build, entries
-from reasoner.strategy import Plan, Probe, Strategy, probe, propose, sample
+from reasoner.strategy import Plan, Strategy, sample
 from reasoner.testing.scripted import THINKER
 from reasoner.testing.support import Judge, Planned, course, jumbled, traced_cost
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
 from reasoner.trace.history import read_histories
-from reasoner.types import Completion, Extraction, SamplingParams
-from reasoner.voting import Tally
+from reasoner.types import SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.execution.asked_model import (
     AskedModel,
@@ -295,90 +294,6 @@ def test_one_of_the_labels_is_chosen_and_its_probability_is_the_confidence() -> 
     assert event.confidence is not None
     assert event.confidence > 0.85
     assert event.cost.generated_tokens == 1
-
-
-def asking(found: list[Extraction | None]) -> Callable[[Question], Plan[Answer | None]]:
-    """A plan that probes each of two samples by itself."""
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield from sample(
-            question.prompt, n=2, params=SamplingParams(max_tokens=50), answers=False
-        )
-        found.append((yield from probe(drawn[0], params=SamplingParams())))
-        found.append((yield from probe(drawn[1], params=SamplingParams())))
-        more = yield from sample(
-            question.prompt, n=1, params=SamplingParams(max_tokens=50), answers=False
-        )
-        found.append(
-            Extraction(Answer(str(more[0].seed), str(more[0].seed)), found[0].cost)
-            if found[0]
-            else None
-        )
-        answer = found[0].answer if found[0] else None
-        tally = Tally(question.space)
-        tally.add(answer, index=0)
-        yield from propose(answer, tally.vote_state())
-        return answer
-
-    return plan
-
-
-def test_a_plan_probes_a_chain_and_no_seed_changes(tmp_path: Path) -> None:
-    found, plain = list[Extraction | None](), list[Completion]()
-
-    def unprobed(question: Question) -> Plan[Answer | None]:
-        for n in (2, 1):
-            plain.extend(
-                (
-                    yield from sample(
-                        question.prompt,
-                        n=n,
-                        params=SamplingParams(max_tokens=50),
-                        answers=False,
-                    )
-                )
-            )
-        return None
-
-    model, events = (
-        AskedModel(replies("Surely a heptad."), extract=counted),
-        list[Event](),
-    )
-    engine = model.engine()
-    solution = asyncio.run(answered(QUESTION, Planned(asking(found)), engine, events))
-    asyncio.run(answered(QUESTION, Planned(unprobed), model.engine(), []))
-    assert solution.answer == Answer("7", "7", "probe")
-    assert solution.cost.tokens == computed(engine) == traced_cost(events).tokens
-    assert [each and each.answer and each.answer.key for each in found] == [
-        "7",
-        "7",
-        str(plain[-1].seed),
-    ]
-    again = asyncio.run(
-        replayed(QUESTION, Planned(asking([])), tmp_path / "t.jsonl", events)
-    )
-    assert course(again) == course(solution)
-
-
-def test_a_probe_that_nothing_can_answer_is_none() -> None:
-    reply: list[object] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [chain] = yield from sample(
-            question.prompt, params=SamplingParams(max_tokens=50)
-        )
-        reply.append((yield Probe((chain,))))
-        return None
-
-    asyncio.run(
-        answered(
-            QUESTION,
-            Planned(plan),
-            AskedModel(replies("Hm"), continues=None).engine(),
-            [],
-        )
-    )
-    assert reply == [(None,)]
 
 
 @pytest.mark.parametrize("name", NAMES)

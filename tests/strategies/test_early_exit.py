@@ -1,23 +1,29 @@
-"""Early exit: where a chain is probed, what ends it, and what it answers where nothing does."""
+"""Early exit: where a chain is asked for its answer, what ends it, and what it answers where nothing does."""
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from reasoner import Budget, Question, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
 from reasoner.testing.support import books, meter_of, traced_cost
-from reasoner.trace.events import AnswerExtracted, Event, Noted, Sampled
-from reasoner.types import SamplingParams
+from reasoner.trace.events import Event
+from reasoner.types import TokenIds
 from reasoner_strategies.early_exit import EarlyExit
 from tests.execution.asked_model import AskedModel
 
 QUESTION = Question.of("How many?", space="number", id="q")
+
+
+class Unsure(ScriptedEngine):
+    """It reports no log-probabilities."""
+
+    def _logprobs(self, request: SampleRequest, ids: TokenIds) -> None:
+        return None
 
 
 def solved(
@@ -28,8 +34,11 @@ def solved(
     thinks: bool = True,
     continues: Any = "exact",
     **options: Any,
-) -> tuple[Solution, list[Event]]:
-    """A chain of 60 words with a Wait at each tenth; its probes say the trials in turn, with these probabilities."""
+) -> tuple[Solution, list[str]]:
+    """A chain of 60 words with a Wait at each tenth; it answers the trials in turn, with these probabilities.
+
+    Returns the solution, and the chains that were asked.
+    """
     chain = " ".join("Wait," if at % 10 == 0 else f"w{at}" for at in range(1, 60))
 
     def said(reply: str) -> str:
@@ -48,7 +57,7 @@ def solved(
     model = AskedModel(
         says, extract=said, model=THINKER if thinks else MODEL, continues=continues
     )
-    engine = ScriptedEngine(
+    engine = (ScriptedEngine if chances else Unsure)(
         model,
         certain,
         model=model.model,
@@ -59,32 +68,20 @@ def solved(
     solution = solve_sync(QUESTION, strategy, engine, trace=events.append, **options)
     assert solution.error is None
     assert books(solution.cost) == books(traced_cost(events)) == meter_of(engine)
-    return solution, events
+    return solution, model.probes
 
 
 def key(solution: Solution) -> str | None:
     return solution.answer.key if solution.answer else None
 
 
-def probes(events: Sequence[Event]) -> list[tuple[str, float | None]]:
-    return [
-        (e.answer.key if e.answer else "", e.confidence)
-        for e in events
-        if isinstance(e, AnswerExtracted)
-    ]
-
-
 @pytest.mark.parametrize("thinks", [True, False])
 def test_a_sure_trial_answer_ends_the_chain(thinks: bool) -> None:
-    solution, events = solved(
+    solution, asked = solved(
         EarlyExit(), ("7", "8", "7"), (0.8, 0.85, 0.95), thinks=thinks
     )
-    # Of two tokens, the digit and the end of its box, only one is unsure; the root of 0.95 is the first above 0.95.
-    assert [(answer, sure and round(sure, 4)) for answer, sure in probes(events)] == [
-        ("7", round(math.sqrt(0.8), 4)),
-        ("8", round(math.sqrt(0.85), 4)),
-        ("7", round(math.sqrt(0.95), 4)),
-    ]
+    # Of two tokens, the digit and the end of its line, only one is unsure; the root of 0.95 is the first above 0.95.
+    assert len(asked) == 3
     # A model that thinks writes its reply, which counts.
     assert (key(solution), solution.ended_by) == ("5" if thinks else "7", "rule")
     assert solution.text == "The answer is 5" or not thinks
@@ -94,66 +91,43 @@ def test_a_sure_trial_answer_ends_the_chain(thinks: bool) -> None:
     assert solution.cost.generated_tokens < 50
 
 
-def test_equal_trial_answers_in_a_row_end_the_chain() -> None:
-    rule = EarlyExit(rule="agreement", agree=3)
-    solution, events = solved(rule, ("7", "8", "8", "none", "8"))
-    assert (key(solution), solution.ended_by, len(probes(events))) == (
-        "9",
-        "strategy",
-        5,
-    )
-    solution, events = solved(rule, ("7", "8", "8.0", "8", "6"))
-    assert (key(solution), solution.ended_by, len(probes(events))) == ("5", "rule", 4)
-
-
-def test_it_is_probed_at_each_wait_and_after_so_many_tokens() -> None:
+def test_it_is_asked_at_each_wait_and_after_so_many_tokens() -> None:
     def lengths(**options: Any) -> list[int]:
-        _, events = solved(EarlyExit(threshold=1.0, **options), ("7",), (0.5,))
-        return [
-            event.usage.generated_tokens
-            for event in events
-            if isinstance(event, Sampled)
-        ][:-1]
+        _, asked = solved(EarlyExit(threshold=1.0, **options), ("7",), (0.5,))
+        ends = [len(chain.split()) for chain in asked]
+        return [end - begin for begin, end in pairwise(ends)]
 
-    assert lengths(at="")[:1] == []
-    assert len(set(lengths(at="", every=7)[:-1])) == 1
-    assert len(lengths(at="Wait", every=7)) > len(lengths(at="Wait")) > 4
+    assert lengths(at="") == []
+    assert set(lengths(at="", every=7)) == {7}
+    assert len(lengths(at="Wait", every=7)) > len(lengths(at="Wait")) == 4
 
 
 @pytest.mark.parametrize(
-    ("continues", "chances", "why"),
-    [
-        (None, (1.0,), "no chain could be probed"),
-        ("never", (1.0,), "the engine reports no probabilities"),
-    ],
+    ("continues", "certain"), [(None, True), ("never", True), ("exact", False)]
 )
-def test_without_a_probe_or_its_probability_the_chain_runs_to_its_end(
-    continues: Any, chances: Sequence[float], why: str
+def test_where_no_trial_answer_is_sure_or_not_the_chain_runs_to_its_end(
+    continues: Any, certain: bool
 ) -> None:
-    solution, events = solved(EarlyExit(), ("7",), chances, continues=continues)
+    solution, asked = solved(
+        EarlyExit(), ("7",), (1.0,) if certain else (), continues=continues
+    )
     assert (key(solution), solution.ended_by) == ("9", "strategy")
-    assert [event.text for event in events if isinstance(event, Noted)] == [why]
+    assert len(asked) == (not certain)
 
 
 @pytest.mark.parametrize("tokens", range(60, 400, 40))
 def test_the_end_of_a_budget_leaves_the_latest_trial_answer(tokens: int) -> None:
-    solution, events = solved(
+    solution, asked = solved(
         EarlyExit(threshold=1.0), ("7",), (0.5,), budget=Budget(tokens=tokens)
     )
     assert solution.cost.tokens <= tokens
-    assert (key(solution) is not None) == bool(
-        [answer for answer, _ in probes(events) if answer]
-    )
+    assert (key(solution) is not None) == bool(asked)
 
 
 def test_chains_that_end_early_vote() -> None:
     strategy = build("strategy", "self_consistency:n=4,of=early_exit")
-    solution, events = solved(strategy, ("7",), (1.0,))
-    assert (key(solution), solution.vote_state.cast, len(probes(events))) == ("5", 4, 4)
-    # The probes of chains side by side overlap: four chains wait no longer than one.
+    solution, asked = solved(strategy, ("7",), (1.0,))
+    assert (key(solution), solution.vote_state.cast, len(asked)) == ("5", 4, 4)
+    # Chains side by side overlap: four wait no longer than one.
     alone, _ = solved(EarlyExit(), ("7",), (1.0,))
     assert solution.cost.sequential_tokens == alone.cost.sequential_tokens
-    with pytest.raises(UsageError, match="agree=3 has no effect"):
-        EarlyExit(agree=3)
-    with pytest.raises(UsageError, match=r"threshold=0\.5 has no effect"):
-        EarlyExit(rule="agreement", threshold=0.5, params=SamplingParams())

@@ -114,7 +114,7 @@ class Gathering:
             if finished.handle == part.blocked_on:
                 part.blocked_on = None
                 part.receive(finished)
-                reply = finished.completions or finished.ratings or finished.extractions
+                reply = finished.completions or finished.ratings
                 yield from self._advance(number, reply or finished.execution or ())
             else:
                 part.gone.add(finished.handle)

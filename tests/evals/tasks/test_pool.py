@@ -19,13 +19,14 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.models.geometry import read_model_info
 from reasoner.registry import build
-from reasoner.strategy import Plan, probe, sample
+from reasoner.strategy import Plan, sample
 from reasoner.testing.support import Planned, course, write_trace
 from reasoner.trace.events import Event
-from reasoner.types import Completion, Extraction, Prompt, SamplingParams, Usage
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_evals.cli import evaluate
 from reasoner_evals.report.build import make_report
 from reasoner_strategies import SelfConsistency, Single
+from reasoner_strategies._trial import Trial, trial_answer
 from tests.evals.tasks.samples import POOL, jsonl
 from tests.execution.one_question import QUESTION
 from tests.models.test_geometry import SMOLLM, write_config, write_safetensors
@@ -194,7 +195,7 @@ def test_a_chain_in_parts_is_the_chain_and_a_probe_of_a_part_gives_the_answer_re
     [question] = questions(tmp_path / "p.jsonl")
     parts, probed, params = (
         list[Completion](),
-        list[Extraction | None](),
+        list[Trial | None](),
         SamplingParams(max_tokens=4),
     )
 
@@ -203,7 +204,8 @@ def test_a_chain_in_parts_is_the_chain_and_a_probe_of_a_part_gives_the_answer_re
         while not parts or parts[-1].truncated:
             [part] = yield from sample(prompt, params=params)
             if part.truncated:
-                probed.append((yield from probe(part, params=params)))
+                chain = part.prompt.then(part)
+                probed.append((yield from trial_answer(question, chain, params)))
             prompt = prompt.then(part)
             parts.append(part)
         return question.read(parts[-1])
