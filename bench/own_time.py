@@ -40,7 +40,6 @@ SPECS = {
     "pairwise": "pairwise:n={root}",
     "swiss": "swiss:n={n},budget=0.5",
     "aggregate": "aggregate:n={n},rounds=1",
-    "aggregate of all": "aggregate:n={n},k={n},rounds=1,agreed=write,last=1",
     "gen_select": "gen_select:n={n}",
     "beam_search": "beam_search:n={n}",
     "dvts": "dvts:n={n}",

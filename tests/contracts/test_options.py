@@ -55,7 +55,6 @@ CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
-    ("aggregate", "summary_tokens"): "message=summary",
     ("budget_forcing", "wait"): "waits=1",
     ("code_interpreter", "calls"): "mode=interleaved",
     ("swiss", "budget"): "candidates=all",
@@ -69,7 +68,6 @@ VALUES = {
     ("auto", "profile"): CALIBRATED.partition("=")[2],
     ("auto", "task"): "sums",
     ("escalate", "first"): "low",
-    ("aggregate", "agreed"): "write",
 }
 """Texts that only certain values fit."""
 REFUSED = {
