@@ -49,7 +49,7 @@ SEARCHES = {
     "rebase": 0.02,
     "refine": -0.05,
     "mcts": -0.02,
-    "swiss": -0.03,
+    "tournament": -0.03,
     "ask": -0.04,
     "tree": -0.1,
 }

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from reasoner_strategies.early_stopping import EarlyStopping
     from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
-    from reasoner_strategies.knockout import Knockout
     from reasoner_strategies.likelihood import Likelihood
     from reasoner_strategies.mcts import Mcts
-    from reasoner_strategies.pairwise import Pairwise
     from reasoner_strategies.particle_filter import ParticleFilter
     from reasoner_strategies.rebase import Rebase
     from reasoner_strategies.refine import Refine
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.self_consistency import SelfConsistency
     from reasoner_strategies.short_m_at_k import ShortMAtK
     from reasoner_strategies.single import Single
-    from reasoner_strategies.swiss import Swiss
+    from reasoner_strategies.tournament import Tournament
     from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
     from reasoner_strategies.universal import Universal
 
@@ -53,10 +51,8 @@ __all__ = [
     "EarlyStopping",
     "Escalate",
     "GenSelect",
-    "Knockout",
     "Likelihood",
     "Mcts",
-    "Pairwise",
     "ParticleFilter",
     "Rebase",
     "Refine",
@@ -64,7 +60,7 @@ __all__ = [
     "SelfConsistency",
     "ShortMAtK",
     "Single",
-    "Swiss",
+    "Tournament",
     "TreeOfThoughts",
     "Universal",
 ]

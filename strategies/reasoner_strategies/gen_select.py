@@ -14,10 +14,10 @@ from reasoner_strategies._prompts import verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
     Candidate,
     best,
+    by_points,
     draw_candidates,
     listed,
     polled,
-    tournament,
 )
 
 
@@ -47,7 +47,8 @@ class GenSelect(CheckedOptions):
         """Draw, propose the majority, let the model choose until one is left."""
         entered = yield from draw_candidates(question, self.n, self.params)
 
-        def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
+        left, won, vote_state = list(entered.ranked), Counter[int](), entered.majority
+        while len(left) > 1:
             count = math.ceil(len(left) / self.group)
             groups = [left[first::count] for first in range(count)]
             orders = [
@@ -62,9 +63,12 @@ class GenSelect(CheckedOptions):
                 self.params,
             )
             counts = Counter(chosen)
-            return tuple(best(group, counts) for group in groups)
-
-        return (yield from tournament(question, entered, play))
+            left = sorted(
+                (best(group, counts) for group in groups), key=lambda each: each.rank
+            )
+            won.update(candidate.index for candidate in left)
+            vote_state = yield from by_points(question, entered.drawn, won)
+        return vote_state.leader
 
     def _orders(
         self, question: Question, group: Sequence[Candidate]

@@ -76,8 +76,8 @@ def poem(request: SampleRequest) -> str:
         ("single", "poem 0"),
         ("universal:n=4", "poem 2"),
         ("gen_select:n=4", "poem 2"),
-        ("knockout:n=4", "poem 2"),
-        ("pairwise:n=4", "poem 2"),
+        ("tournament:n=4", "poem 2"),
+        ("tournament:n=4,pairing=all", "poem 2"),
         ("best_of_n:n=4", "poem 3"),
         ("refine:critic=self,rounds=2", "a mended poem"),
         ("refine:rounds=1", "poem 0"),
@@ -114,9 +114,7 @@ def test_strategies_that_count_equal_answers_do_not_claim_free_form() -> None:
         "refine",
         "universal",
         "gen_select",
-        "knockout",
-        "pairwise",
-        "swiss",
+        "tournament",
     }
     for spec in ("best_of_n:selector=weighted", "best_of_n:of=self_consistency"):
         assert not build("strategy", spec).free_form

@@ -57,8 +57,6 @@ COMPANY = {
     ("self_consistency", "order"): RULE,
     ("budget_forcing", "wait"): "waits=1",
     ("code_interpreter", "calls"): "mode=interleaved",
-    ("swiss", "budget"): "candidates=all",
-    ("swiss", "min_degree"): "candidates=all",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
     ("auto", "abstain_risk"): CALIBRATED,

@@ -238,7 +238,7 @@ NEEDS_VERIFIER = {"strategy": "best_of_n"}
             (
                 {"reasoner": {"strategy": spec, "answer": "free"}},
                 "reasoner.answer",
-                "aggregate, best_of_n, escalate, gen_select, knockout, pairwise, refine, single, swiss, universal",
+                "best_of_n, escalate, gen_select, refine, single, tournament, universal",
             )
             for spec in ("self_consistency", "mcts")
         ),
@@ -376,7 +376,7 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
         f"self_consistency:n={MAX_COUNT + 1}",
         "universal:repeats=1000000000",
         "self_consistency:n=4,stop=esc(window=99999)",
-        "knockout:n=1024,comparisons=1024",
+        "tournament:n=1024,comparisons=1024",
         "(" * 5000,
         "self_consistency:of=" + "self_consistency(of=" * 30,
     ],

@@ -1,10 +1,11 @@
-"""Strategies in which the model compares its own answers: pairwise, knockout, GenSelect and universal."""
+"""Strategies in which the model compares its own answers: tournament, GenSelect and universal."""
 
 import math
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from reasoner.answers.questions import Question
 from reasoner.strategy import Plan, Propose, Sample, Strategy
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Answer, Completion, Prompt
-from reasoner_strategies import GenSelect, Knockout, Pairwise, Universal, universal
-from reasoner_strategies.pairwise import TOGETHER
+from reasoner_strategies import GenSelect, Tournament, Universal, universal
+from reasoner_strategies.tournament import TOGETHER
 from reasoner_strategies.universal import named
 from tests.strategies.driving import Course, follow
 
@@ -103,8 +104,16 @@ def judged(
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99, thinking="low")
 MANY = [str(100 + key) for key in range(20)]
-KINDS: list[Callable[..., Strategy]] = [GenSelect, Knockout, Pairwise, Universal]
-kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+all_pairs = partial(Tournament, pairing="all")
+swiss = partial(Tournament, pairing="swiss")
+KINDS: dict[str, Callable[..., Strategy]] = {
+    "gen_select": GenSelect,
+    "knockout": Tournament,
+    "all": all_pairs,
+    "swiss": swiss,
+    "universal": Universal,
+}
+kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def course(
@@ -168,7 +177,7 @@ def test_an_unreadable_reply_abstains(
     assert course(kind, ["7", "8", "8", "9"], lambda _: reply).key == "8"
 
 
-# Pairwise
+# All pairs
 
 FOUR = ("7", "8", "8", "9", "9", "9", "5")
 """Classes by votes: 9, 8, 7, 5."""
@@ -185,7 +194,7 @@ def test_a_judge_with_a_preferred_position_leaves_every_pair_at_one_half(
         wins[frozenset(map(key_of, texts)), key_of(texts["AB".index(place)])] += 1
         return f"Better: {place}"
 
-    played = course(Pairwise, FOUR, judge, comparisons=comparisons)
+    played = course(all_pairs, FOUR, judge, comparisons=comparisons)
     assert len(wins) == 2 * 6
     assert set(wins.values()) == {comparisons / 2}
     assert [vote.answer.key for vote in played.vote_states[-1].votes] == [
@@ -197,7 +206,7 @@ def test_a_judge_with_a_preferred_position_leaves_every_pair_at_one_half(
 
 
 def test_pairs_won_decide_and_the_weight_is_pairs_plus_share() -> None:
-    votes = course(Pairwise, FOUR, prefers("5", "7", "8", "9")).vote_states[-1].votes
+    votes = course(all_pairs, FOUR, prefers("5", "7", "8", "9")).vote_states[-1].votes
     assert [vote.answer.key for vote in votes] == ["5", "7", "8", "9"]
     assert [vote.weight for vote in votes] == pytest.approx(
         [3 + 1 / 8, 2 + 1 / 8, 1 + 2 / 8, 3 / 8]
@@ -209,7 +218,7 @@ def test_every_pair_is_compared_so_often_and_an_odd_one_shows_more_votes_first()
 ):
     for comparisons in (1, 2, 3, 5):
         played = course(
-            Pairwise, FOUR, prefers("7", "8", "9", "5"), comparisons=comparisons
+            all_pairs, FOUR, prefers("7", "8", "9", "5"), comparisons=comparisons
         )
         assert (played.rounds, played.key) == ([comparisons * 6], "7")
         shown = Counter(tuple(map(key_of, texts)) for texts in played.asked)
@@ -222,7 +231,7 @@ def test_every_pair_is_compared_so_often_and_an_odd_one_shows_more_votes_first()
 def test_very_many_pairs_are_compared_part_by_part_and_each_part_is_proposed() -> None:
     classes = 50
     keys = [str(key) for key in range(1, classes + 1)]
-    played = course(Pairwise, by_votes(classes), prefers("3", *keys), comparisons=1)
+    played = course(all_pairs, by_votes(classes), prefers("3", *keys), comparisons=1)
     pairs = classes * (classes - 1) // 2
     assert played.rounds == [TOGETHER, pairs - TOGETHER]
     assert [state.leader and state.leader.key for state in played.vote_states] == [
@@ -239,7 +248,7 @@ def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(
     first: bool, reply: str, answer: str
 ) -> None:
     """Of two requests only one gets a reply: the first, which is cut, or the second, which shows 7 first."""
-    plan = Pairwise(3, params=PARAMS).plan(QUESTION)
+    plan = all_pairs(3, params=PARAMS).plan(QUESTION)
     next(plan)
     plan.send(pool("7", "8", "8"))
     op = plan.send(None)
@@ -263,7 +272,9 @@ def by_votes(classes: int) -> list[str]:
 
 
 def test_the_best_seeds_meet_last_and_the_first_of_an_odd_number_is_unopposed() -> None:
-    won = course(Knockout, by_votes(5), prefers("1", "2", "3", "4", "5"), comparisons=1)
+    won = course(
+        Tournament, by_votes(5), prefers("1", "2", "3", "4", "5"), comparisons=1
+    )
     assert [[key_of(text) for text in texts] for texts in won.asked] == [
         ["2", "5"],
         ["3", "4"],
@@ -286,13 +297,48 @@ def test_rounds_and_requests_are_bounded(classes: int) -> None:
     source = random.Random(classes)
     for comparisons in (1, 2, 3):
         played = course(
-            Knockout,
+            Tournament,
             by_votes(classes),
             lambda _: f"Better: {source.choice('AB')}",
             comparisons=comparisons,
         )
         assert len(played.rounds) == math.ceil(math.log2(classes))
         assert sum(played.rounds) == comparisons * (classes - 1)
+
+
+# Swiss
+
+
+def test_those_with_equally_many_wins_meet_and_no_pair_twice() -> None:
+    order = ["3", "1", "2", "4"]
+    played = course(swiss, by_votes(4), prefers(*order), comparisons=1)
+    assert [[key_of(text) for text in texts] for texts in played.asked] == [
+        ["1", "2"],
+        ["3", "4"],
+        ["1", "3"],
+        ["2", "4"],
+    ]
+    votes = played.vote_states[-1].votes
+    assert [(vote.answer.key, int(vote.weight)) for vote in votes] == [
+        ("3", 2),
+        ("1", 1),
+        ("2", 1),
+        ("4", 0),
+    ]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 9, 16])
+def test_it_has_as_many_rounds_as_a_knockout(classes: int) -> None:
+    source = random.Random(classes)
+    played = course(
+        swiss,
+        by_votes(classes),
+        lambda _: f"Better: {source.choice('AB')}",
+        comparisons=1,
+    )
+    assert len(played.rounds) == math.ceil(math.log2(classes))
+    pairs = [frozenset(map(key_of, texts)) for texts in played.asked]
+    assert len(set(pairs)) == len(pairs)
 
 
 # GenSelect

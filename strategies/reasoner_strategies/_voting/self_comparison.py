@@ -1,14 +1,12 @@
-"""Comparisons of answers by the model itself: candidates, choices, pairs, tournaments."""
+"""Comparisons of answers by the model itself: candidates and choices."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from reasoner import Answer, Completion, Prompt, Question, SamplingParams, VoteState
-from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, sample
-from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
+from reasoner_strategies._prompts import shortened
 from reasoner_strategies._voting.pool import proposed, vote
 
 
@@ -19,10 +17,6 @@ class Candidate:
     index: int
     rank: int
     text: str
-
-
-Pair = tuple[Candidate, Candidate]
-"""Two candidates, the one with more votes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,89 +93,9 @@ def best(
     return min(candidates, key=lambda candidate: (-chosen[candidate], candidate.rank))
 
 
-@dataclass(frozen=True, slots=True)
-class PairOptions(CheckedOptions):
-    """The options of strategies that compare pairs of answers.
-
-    A pair is compared `comparisons` times, every second time in the other order; a comparison without a verdict
-    abstains, and a tie goes to the answer with more votes. `params` draw candidates and comparisons; of each text the
-    last 4,000 characters are shown.
-    """
-
-    uses_verifier: ClassVar[bool] = False
-    free_form: ClassVar[bool] = True
-
-    n: Samples = 8
-    comparisons: Samples = 2
-    params: SamplingParams = SamplingParams()
-
-    def winners(
-        self, question: Question, pairs: Sequence[Pair]
-    ) -> Plan[tuple[Candidate, ...]]:
-        """The winner of each pair."""
-        orders = [
-            (b, a) if turn % 2 else (a, b)
-            for a, b in pairs
-            for turn in range(self.comparisons)
-        ]
-        chosen = yield from polled(
-            [
-                (
-                    pair_prompt(
-                        question,
-                        order,
-                        "Compare them in a few sentences: which is more likely correct? End with a line that says "
-                        '"Better: A" or "Better: B".',
-                    ),
-                    order,
-                )
-                for order in orders
-            ],
-            better,
-            self.params,
-        )
-        starts = range(0, len(orders), self.comparisons)
-        return tuple(
-            best(pair, Counter(chosen[start : start + self.comparisons]))
-            for pair, start in zip(pairs, starts, strict=True)
-        )
-
-
-def pair_prompt(question: Question, pair: Pair, instruction: str) -> Prompt:
-    """The question, two answers, and what to say about them."""
-    answers = listed("Answer", "AB", pair)
-    return with_text(
-        without_reply(question.prompt),
-        f"Here are two proposed answers to the question above.\n\n{answers}\n\n{instruction}",
-    )
-
-
-def better(reply: Completion, size: int) -> int | None:
-    """Which of the two a comparison prefers."""
-    letter = verdict(reply, "better", "AB"[:size])
-    return None if letter is None else "AB".index(letter)
-
-
 def listed(kind: str, labels: Sequence[object], shown: Sequence[Candidate]) -> str:
     """Labelled texts."""
     return "\n\n".join(
         f"{kind} {label}:\n{each.text}"
         for label, each in zip(labels, shown, strict=True)
     )
-
-
-Round = Callable[[Sequence[Candidate]], Plan[Sequence[Candidate]]]
-"""Plays one round among the remaining candidates, which are sorted by rank; returns the winners."""
-
-
-def tournament(
-    question: Question, entered: Candidates, play: Round
-) -> Plan[Answer | None]:
-    """Rounds until one is left; the weight of a class is the rounds it won plus its share of votes."""
-    left, vote_state, won = list(entered.ranked), entered.majority, Counter[int]()
-    while len(left) > 1:
-        winners = yield from play(left)
-        left = sorted(winners, key=lambda candidate: candidate.rank)
-        won.update(candidate.index for candidate in left)
-        vote_state = yield from by_points(question, entered.drawn, won)
-    return vote_state.leader
