@@ -14,7 +14,7 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import Kind, aliases, build, entries, names, schema_of, spec_of
 from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams
-from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
+from reasoner_strategies import BestOfN, Refine, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 
 
@@ -98,7 +98,11 @@ def _load_here(real: object) -> object:
             "best_of_n:n=4,of=refine:rounds=1",
             BestOfN(n=4, of=Refine(rounds=1)),
         ),
-        ("strategy", "cisc:stop=[a, b]", Cisc(params=SamplingParams(stop=("a", "b")))),
+        (
+            "strategy",
+            "best_of_n:stop=[a, b]",
+            BestOfN(params=SamplingParams(stop=("a", "b"))),
+        ),
         (
             "strategy",
             "self_consistency:params.stop=a",
@@ -203,7 +207,7 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("best_of_n:n=none", "n='none' does not fit"),
         (
             "best_of_n:selector=best",
-            "selector='best' does not fit: input should be 'argmax', 'weighted', 'majority', 'last' or 'consensus'",
+            "selector='best' does not fit: input should be 'argmax', 'weighted', 'majority', 'last', 'consensus', 'softmax' or 'borda'",
         ),
         ("best_of_n:top_p=2", "top_p must be .*got 2.0"),
         ('single:stop=[""]', "stop='' is empty"),

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.auto import Auto
     from reasoner_strategies.beam_search import BeamSearch
     from reasoner_strategies.best_of_n import BestOfN
-    from reasoner_strategies.borda import Borda
     from reasoner_strategies.budget_forcing import BudgetForcing
-    from reasoner_strategies.cisc import Cisc
     from reasoner_strategies.code_interpreter import CodeInterpreter
     from reasoner_strategies.deepconf import DeepConf
     from reasoner_strategies.dvts import Dvts
@@ -41,9 +39,7 @@ __all__ = [
     "Auto",
     "BeamSearch",
     "BestOfN",
-    "Borda",
     "BudgetForcing",
-    "Cisc",
     "CodeInterpreter",
     "DeepConf",
     "Dvts",

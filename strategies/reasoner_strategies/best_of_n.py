@@ -1,19 +1,21 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from reasoner import Answer, Question, SamplingParams
 from reasoner.errors import UsageError
-from reasoner.specs import CheckedOptions, Samples
+from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import (
     Pool,
     PoolSelector,
+    Weights,
     proposed,
     rated_choice,
     selects_by_rating,
+    softmax,
     vote,
 )
 
@@ -25,8 +27,15 @@ class BestOfN(CheckedOptions):
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
     of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. "consensus" sums the ratings of
     samples with equal `parts`, such as programs that pass the same tests of `code:tests=written` (Chen 2022,
-    2207.10397). A sample that could not be rated drops out of the selection and stays in the cost. Without any rating
-    (a single sample, a failing verifier, no budget left) the majority decides.
+    2207.10397).
+
+    "softmax" is a vote with the weights exp(rating / `softmax_temperature`): towards 0 the best rated sample decides,
+    towards infinity the majority; 1 leaves ratings in [0, 1] nearly equal (CISC: Taubenfeld 2025, 2502.06233, by
+    `certainty`). "borda" is a vote by rank: the sample of rank r among `n` has the weight (n - r + 1)^`power`, and
+    equal ratings share the mean of theirs (Kang 2025, 2502.18581, by `certainty:measure=self_certainty`).
+
+    A sample that could not be rated drops out of the selection and stays in the cost. Without any rating (a single
+    sample, a failing verifier, no budget left) the majority decides.
 
     With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
     its answer comes from.
@@ -40,6 +49,8 @@ class BestOfN(CheckedOptions):
     selector: PoolSelector = "argmax"
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
+    softmax_temperature: Annotated[float, Range(above=0)] = 1.0
+    power: Annotated[float, Range(at_least=0, at_most=10)] = 0.5
 
     def complete(self) -> None:
         if self.of is not None and self.params != SamplingParams():
@@ -71,5 +82,40 @@ class BestOfN(CheckedOptions):
         else:
             majority, pool = yield from nested_vote(question, self.of, self.n)
         return (
-            yield from rated_choice(question, pool, majority, selector=self.selector)
+            yield from rated_choice(
+                question,
+                pool,
+                majority,
+                selector=self.selector,
+                weights_of=self._weights_of,
+            )
         )
+
+    def _weights_of(self, ratings: Weights) -> Weights:
+        """The weights that the selector makes of ratings."""
+        if self.selector == "softmax":
+            return confidence_weights(ratings, self.softmax_temperature)
+        if self.selector == "borda":
+            return borda_weights(ratings, self.power)
+        return ratings
+
+
+def confidence_weights(ratings: Weights, temperature: float) -> list[float | None]:
+    """The softmax of the ratings; None stays None."""
+    shares = softmax(ratings, temperature)
+    return [
+        None if rating is None else share
+        for rating, share in zip(ratings, shares, strict=True)
+    ]
+
+
+def borda_weights(ratings: Weights, power: float) -> list[float | None]:
+    """The weight of each by its rank among all, best first; None stays None and ranks last."""
+    rated = sorted((rating for rating in ratings if rating is not None), reverse=True)
+    shared: dict[float, list[float]] = {}
+    for index, rating in enumerate(rated):
+        shared.setdefault(rating, []).append(float(len(ratings) - index) ** power)
+    return [
+        None if rating is None else sum(shared[rating]) / len(shared[rating])
+        for rating in ratings
+    ]

@@ -53,6 +53,8 @@ def _written(name: str, option: str) -> str:
 RULE = "stop=beta"
 CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
+    ("best_of_n", "softmax_temperature"): "selector=softmax",
+    ("best_of_n", "power"): "selector=borda",
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
     ("budget_forcing", "wait"): "waits=1",

@@ -14,13 +14,22 @@ from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, number_question
 from reasoner.trace.events import Event, Scored
 from reasoner.types import Completion
-from reasoner_strategies import BestOfN, Borda, Cisc
-from reasoner_strategies.borda import borda_weights
-from reasoner_strategies.cisc import confidence_weights
+from reasoner_strategies import BestOfN
+from reasoner_strategies.best_of_n import borda_weights, confidence_weights
 
 QUESTION = number_question()
 CROSSOVER = 0.4 / math.log(2)
-KINDS = [BestOfN(3), BestOfN(3, "weighted"), Cisc(3), Borda(3)]
+
+
+def cisc(n: int, temperature: float = 1.0) -> BestOfN:
+    return BestOfN(n, "softmax", softmax_temperature=temperature)
+
+
+def borda(n: int, power: float = 0.5) -> BestOfN:
+    return BestOfN(n, "borda", power=power)
+
+
+KINDS = [BestOfN(3), BestOfN(3, "weighted"), cisc(3), borda(3)]
 kinds = pytest.mark.parametrize("strategy", KINDS, ids=str)
 
 
@@ -124,7 +133,7 @@ def test_the_published_softmax_of_confidences() -> None:
         (1.0, "8", [0.573, 0.427]),
         (0.5, "7", [0.527, 0.473]),
     ):
-        solution, _ = solved(Cisc(3, temperature), "788", 0.9, 0.5, 0.5)
+        solution, _ = solved(cisc(3, temperature), "788", 0.9, 0.5, 0.5)
         assert (
             key(solution),
             [round(vote.weight, 3) for vote in solution.vote_state.votes],
@@ -132,7 +141,7 @@ def test_the_published_softmax_of_confidences() -> None:
     assert pytest.approx(0.57708, abs=1e-5) == CROSSOVER
     for factor, answer in ((1.001, "8"), (0.999, "7")):
         assert (
-            key(solved(Cisc(3, CROSSOVER * factor), "788", 0.9, 0.5, 0.5)[0]) == answer
+            key(solved(cisc(3, CROSSOVER * factor), "788", 0.9, 0.5, 0.5)[0]) == answer
         )
     assert confidence_weights([0.9, None, 0.5], 0.5) == [
         pytest.approx(0.690, abs=5e-4),
@@ -143,8 +152,8 @@ def test_the_published_softmax_of_confidences() -> None:
 
 def test_extreme_temperatures_are_the_most_confident_sample_and_the_majority() -> None:
     pool = ("78797", 0.5, 0.51, 0.0, 0.50999, 0.0)
-    assert key(solved(Cisc(5, 1e-300), *pool)[0]) == "8"
-    flat, _ = solved(Cisc(5, math.inf), *pool)
+    assert key(solved(cisc(5, 1e-300), *pool)[0]) == "8"
+    flat, _ = solved(cisc(5, math.inf), *pool)
     assert key(flat) == "7"
     assert flat.vote_state.share == pytest.approx(3 / 5)
 
@@ -174,12 +183,12 @@ def test_equal_ratings_share_their_weights_and_the_unrated_rank_last() -> None:
 
 def test_ranks_count_and_a_high_power_is_the_best_rated() -> None:
     near, far = (
-        solved(Borda(3, 1.0), "878", *ratings)[0]
+        solved(borda(3, 1.0), "878", *ratings)[0]
         for ratings in ((0.10, 0.12, 0.11), (0.0, 1.0, 0.01))
     )
     assert near.vote_state == far.vote_state
     answers = [
-        key(solved(Borda(5, power), "87898", 0.1, 0.99, 0.2, 0.3, 0.15)[0])
+        key(solved(borda(5, power), "87898", 0.1, 0.99, 0.2, 0.3, 0.15)[0])
         for power in (0.0, 0.5, 3.0)
     ]
     assert answers == ["8", "8", "7"]

@@ -16,14 +16,16 @@ By = Literal["sum", "max"]
 Selector = Literal["argmax", "weighted", "majority", "last"]
 """Which of several candidates gives the answer: the best rated one, the class of answers with the highest total rating,
 the class with the most candidates, or the last candidate in launch order."""
-PoolSelector = Literal["argmax", "weighted", "majority", "last", "consensus"]
-"""As `Selector`, or the first of the class of candidates with equal `parts` of their ratings, such as programs that
-pass the same tests, with the highest total rating."""
+PoolSelector = Literal[
+    "argmax", "weighted", "majority", "last", "consensus", "softmax", "borda"
+]
+"""As `Selector`; or the first of the class of candidates with equal `parts` of their ratings, such as programs that
+pass the same tests, with the highest total rating; or a vote weighted by a softmax of ratings, or by their ranks."""
 
 
 def selects_by_rating(selector: PoolSelector) -> bool:
     """Whether it needs ratings."""
-    return selector in ("argmax", "weighted", "consensus")
+    return selector not in ("majority", "last")
 
 
 def combined(selector: PoolSelector) -> By:
