@@ -19,10 +19,12 @@ SPECS = {
     "single sample": ("single:temperature=0.7",),
     "self-consistency": tuple(f"self_consistency:n={n}" for n in (3, 5, 9, 17, 33)),
     "adaptive consistency": tuple(
-        f"adaptive_consistency:n=40,theta={theta}" for theta in (0.8, 0.9, 0.95, 0.99)
+        f"self_consistency(n=40,stop=beta(theta={theta}))"
+        for theta in (0.8, 0.9, 0.95, 0.99)
     ),
     "early stopping": tuple(
-        f"early_stopping:n=40,window={window}" for window in (2, 3, 5, 8)
+        f"self_consistency(n=40,stop=esc(window={window}),order=launch,window={window})"
+        for window in (2, 3, 5, 8)
     ),
     "short-1@k": tuple(f"short_m_at_k:k={k},m=1" for k in (2, 4, 8)),
 }

@@ -248,7 +248,7 @@ class Esc(CheckedOptions):
     """Stops when all samples of a window gave one answer (early-stopping self-consistency: Li 2024, 2401.10480).
 
     Windows do not overlap: the rule applies after each `window` samples, 1 to 64; a sample without an answer breaks its
-    window. The answer is then the leader of the whole vote, where `early_stopping` gives the window's.
+    window. The answer is then the leader of the whole vote, where the paper gives the window's.
     """
 
     window: Annotated[int, Range(at_least=1, at_most=MAX_WINDOW)] = 5

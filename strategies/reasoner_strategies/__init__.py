@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reasoner_strategies.ab_mcts import AbMcts
-    from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
     from reasoner_strategies.aggregate import Aggregate
     from reasoner_strategies.auto import Auto
     from reasoner_strategies.beam_search import BeamSearch
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.deepconf import DeepConf
     from reasoner_strategies.dvts import Dvts
     from reasoner_strategies.early_exit import EarlyExit
-    from reasoner_strategies.early_stopping import EarlyStopping
     from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
     from reasoner_strategies.likelihood import Likelihood
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbMcts",
-    "AdaptiveConsistency",
     "Aggregate",
     "Auto",
     "BeamSearch",
@@ -44,7 +41,6 @@ __all__ = [
     "DeepConf",
     "Dvts",
     "EarlyExit",
-    "EarlyStopping",
     "Escalate",
     "GenSelect",
     "Likelihood",

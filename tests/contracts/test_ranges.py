@@ -105,7 +105,6 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("adaptive_consistency:rule=gamma", "input should be 'beta' or 'dirichlet'"),
         ("auto:abstain_below=0.5", "abstain_below=0.5 needs a profile"),
         ("auto:task=sums", "task=sums needs a profile"),
         ("auto:profile=/nowhere/p.json", "cannot read the profile /nowhere/p.json"),

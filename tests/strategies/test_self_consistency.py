@@ -12,6 +12,7 @@ from reasoner import Budget, SamplingParams, Solution, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
+from reasoner.registry import build
 from reasoner.stopping.rules import (
     BetaRule,
     FirstOf,
@@ -45,7 +46,7 @@ from reasoner.testing.support import (
 )
 from reasoner.trace.events import Event, Noted
 from reasoner.types import Answer, Completion, Usage, VoteState
-from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
+from reasoner_strategies import SelfConsistency
 from tests.helpers import finish
 from tests.strategies.driving import REFUSED, Course, Running, follow
 
@@ -168,15 +169,6 @@ def test_the_rule_ends_it_and_gives_its_reason() -> None:
     ) == ("strategy", "7", 3, 3)
 
 
-@pytest.mark.parametrize(
-    "strategy", [AdaptiveConsistency(n=9), EarlyStopping(n=9, window=3)]
-)
-def test_strategies_around_a_rule_end_as_one_with_a_rule(strategy: Strategy) -> None:
-    stopped = solved(strategy, "7")
-    assert (stopped.ended_by, stopped.vote_state.max_samples) == ("rule", 9)
-    assert solved(strategy, "789").ended_by == "strategy"
-
-
 def test_a_rule_sees_the_cost_of_the_samples() -> None:
     seen: list[int] = []
 
@@ -258,7 +250,7 @@ class Clock:
 
 
 def arriving(
-    strategy: AdaptiveConsistency,
+    strategy: SelfConsistency,
     keys: str,
     which: Callable[[Running], int] = lambda _: 0,
     refused: Sequence[int] = (),
@@ -286,7 +278,8 @@ def arriving(
 def test_it_launches_only_as_many_as_the_rule_needs_before_it_may_stop() -> None:
     """At theta 0.95, 4 to 0 may stop, and after an 8 among four, 6 to 1."""
     course = arriving(
-        AdaptiveConsistency(order="launch", window=9, params=PARAMS), "7778777777"
+        SelfConsistency(40, PARAMS, stop=BetaRule(), order="launch", window=9),
+        "7778777777",
     )
     assert (len(course.samples), course.most, course.key) == (7, 4, "7")
     assert [state.samples for state in course.vote_states] == [*range(1, 8)]
@@ -347,57 +340,17 @@ def test_as_many_run_as_fit_the_kv_cache(room: int, most: int) -> None:
     assert follow(plan, reply, Course(), which=clock.next_to_end).most == most
 
 
-# Early stopping by windows
+# Published settings
 
 
-def test_a_window_that_agrees_outvotes_the_majority_before_it() -> None:
-    """Twelve 7s in windows that do not agree, then five 8s."""
-    solution = solved(EarlyStopping(40, 5), "77779" * 3 + "88888")
-    assert (key(solution), solution.cost.samples, solution.vote_state.samples) == (
-        "8",
-        20,
-        20,
+def test_the_windows_of_esc_are_drawn_one_after_the_other() -> None:
+    solution = solved(build("strategy", "early_stopping"), "77779" * 3 + "88888")
+    assert (key(solution), solution.cost.samples) == ("7", 20)
+    assert solution.reason.startswith("the latest 5 samples gave one answer")
+    assert solved(build("strategy", "early_stopping"), "7").cost.samples == 5
+
+
+def test_adaptive_consistency_is_the_vote_with_the_beta_rule() -> None:
+    assert build("strategy", "adaptive_consistency:max_tokens=30") == (
+        SelfConsistency(40, PARAMS, stop=BetaRule())
     )
-    assert solution.vote_state.leader is not None
-    assert solution.vote_state.leader.key == "7"
-
-
-@pytest.mark.parametrize(
-    "blank", [completion("no idea"), completion("The answer is 7", finish="length")]
-)
-def test_a_window_with_an_abstention_does_not_agree(blank: Completion) -> None:
-    """Nor does one in which no sample has an answer."""
-    seven = completion("The answer is 7")
-    windows = iter([(blank, blank, blank), (seven, blank, seven)])
-    course = follow(
-        EarlyStopping(n=6, window=3).plan(QUESTION), lambda _: next(windows), Course()
-    )
-    assert [op.n for op in course.samples] == [3, 3]
-    assert [(state.samples, len(state.votes)) for state in course.vote_states] == [
-        (3, 0),
-        (6, 1),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("keys", "n", "window", "budget", "answer"),
-    [
-        (
-            "87787",
-            5,
-            2,
-            None,
-            "7",
-        ),  # 7 and 8 are level after whole windows, and the rest decides
-        ("78789", 5, 2, None, "7"),  # the rest is not a window
-        ("788", 3, 5, None, "8"),
-        ("77888", 9, 3, 5, "8"),  # two of three of a window agree, against the majority
-        ("77888", 9, 3, 4, "7"),
-    ],
-)
-def test_the_rest_after_whole_windows_only_votes(
-    keys: str, n: int, window: int, budget: int | None, answer: str
-) -> None:
-    limit = Budget(samples=budget) if budget else None
-    solution = solved(EarlyStopping(n, window), keys, budget=limit)
-    assert (key(solution), solution.cost.samples) == (answer, budget or n)

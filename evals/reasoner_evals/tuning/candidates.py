@@ -44,8 +44,6 @@ STOPS: Final[tuple[tuple[str, Order], ...]] = (
     ("beta:theta=0.95", "length"),
 )
 """Rules that end the largest vote early; they are replayed on its samples."""
-REPLAYED: Final = ("adaptive_consistency", "early_stopping")
-"""Strategies that are votes with such rules."""
 POOLS: Final = ("self_consistency", "best_of_n")
 FREE_VERIFIERS: Final[Mapping[str, str]] = {
     "number": "equations",
@@ -160,7 +158,7 @@ def strategies_for(
     With a `free` verifier alone, one more is a vote that it weights: it shares the samples of the vote.
     """
     known = all_strategies(rated=rated)
-    names = named or [name for name in known if name not in REPLAYED and name != "auto"]
+    names = named or [name for name in known if name != "auto"]
     if not named and (rated or free):
         names = [*names, "best_of_n:selector=weighted"]
     return tuple(dict.fromkeys((*_baselines(named), *names)))

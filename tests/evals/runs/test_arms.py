@@ -74,7 +74,7 @@ def test_a_limit_of_sequential_tokens_holds_for_pools_and_greedy_samples_too() -
         ("best_of_n:selector=weighted", 16, "weighted", "certainty"),
         ("best_of_n:of=refine", 0, "", "certainty"),
         ("self_consistency:of=budget_forcing", 0, "", ""),
-        ("adaptive_consistency", 0, "", ""),
+        ("self_consistency:stop=beta", 0, "", ""),
         ("single:temperature=0.7", 0, "", ""),
     ],
 )
