@@ -302,13 +302,13 @@ class Traces(ScriptedEngine):
     rows: list[list[list[float]]] = field(default_factory=list)
 
     def _logprobs(self, request: SampleRequest, ids: TokenIds) -> Logprobs | None:
-        number, first = place(request)
+        number, first = trace_of(request)
         rows = tuple(map(tuple, self.rows[number][first : first + len(ids)]))
         assert len(rows) == len(ids)
         return Logprobs(tuple(row[0] for row in rows), rows)
 
 
-def place(request: SampleRequest) -> tuple[int, int]:
+def trace_of(request: SampleRequest) -> tuple[int, int]:
     """The trace that a request is for, and how many of its tokens are there."""
     words = request.prompt.text.split()
     return (int(words[0][1:]) if words else request.index), len(words)
@@ -322,7 +322,7 @@ def recorded(traces: list[Any]) -> Traces:
         for number, (answer, rows) in enumerate(traces)
     ]
     return Traces(
-        lambda request: texts[place(request)[0]][len(request.prompt.text) :],
+        lambda request: texts[trace_of(request)[0]][len(request.prompt.text) :],
         rows=[rows for _, rows in traces],
     )
 
