@@ -384,7 +384,8 @@ class _SequenceJob(EngineRequest):
 
     def _progress(self) -> Progress | None:
         """Where the length of the sequence matters while it is generated."""
-        return self.sampler.line and self.sampler.line.sequence(self.at)
+        line = self.sampler.line
+        return line.sequence(self.at) if line else None
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
         """What receives the text: of the question's first sequence, and not again when a request is repeated."""
