@@ -84,7 +84,7 @@ def _shard_of(folder: RunFolder, manifest: Manifest) -> Shard:
 
 
 def _without_part(manifest: Manifest, rules: dict[str, int]) -> Manifest:
-    """The manifest of a shard, as that of the whole run but for the number of its questions."""
+    """The manifest of the whole run, from a shard; only the number of questions is unknown."""
     sources = tuple(
         source.model_copy(
             update={"subset": source.subset.partition(", shard")[0], "items": 0}
