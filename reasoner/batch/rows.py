@@ -20,7 +20,6 @@ from reasoner.answers.questions import Question
 from reasoner.answers.references import ReferenceKinds
 from reasoner.budget import COUNTS, Cost
 from reasoner.errors import TraceError, UsageError
-from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
 from reasoner.specs import written
 from reasoner.system.files import parse_json, replacing
@@ -134,17 +133,18 @@ def read_rows(
     Raises:
         UsageError: the input cannot be read further, or its first row is wrong.
     """
-    seen = IdSet()
+    seen = set[int]()
     for number, (where, values) in enumerate(rows, 1):
         try:
             if isinstance(values, UsageError):
                 raise values
             row = _question_row(number, where, values, column, id_column, ask, settings)
             row = replace(row, reference=_reference(row, values.get(answer)))
-            if not seen.add(row.id):
+            if hash(row.id) in seen:
                 raise UsageError(
                     f"{where}: the id {row.id!r:.80} is also the id of an earlier row: give each its own"
                 )
+            seen.add(hash(row.id))
             yield row
         except UsageError as error:
             if number == 1 and not isinstance(error, LongRow):

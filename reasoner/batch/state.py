@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,12 +21,12 @@ from reasoner.batch.rows import (
 )
 from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
-from reasoner.execution.inputs import IdSet
 from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.system.files import file_errors, parse_json, read_value
 from reasoner.system.tables import open_table
+from reasoner.system.threads import in_daemon
 from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
@@ -49,8 +50,8 @@ class WorkTrace:
         self._number = 0
         self._writer: TraceWriter | None = None
 
-    def read(self, done: IdSet) -> dict[str, QuestionHistory]:
-        """The history of each question that is not `done`. What is done is dropped. Raises TraceError."""
+    def read(self, done: set[int]) -> dict[str, QuestionHistory]:
+        """The history of each question; `done` has the hashes of the ids to leave out. Raises TraceError."""
 
         def events() -> Iterator[Event]:
             for path in paths:
@@ -58,7 +59,7 @@ class WorkTrace:
                 for event in sound(
                     read_trace(path, advice=f"delete {path} to ask its questions again")
                 ):
-                    if event.question_id not in done:
+                    if hash(event.question_id) not in done:
                         known.add(event.question_id)
                         # A question without a line is not over, however its plan ended.
                         if not isinstance(event, Ended):
@@ -117,8 +118,8 @@ class WorkTrace:
 class EarlierSessions:
     """What earlier sessions of a batch finished."""
 
-    ids: IdSet = field(default_factory=IdSet)
-    """The ids of the lines, and the numbers and contents of the rows."""
+    ids: set[int] = field(default_factory=set)
+    """The hashes of the ids of the lines, and of the numbers and contents of the rows."""
     count: int = 0
     answered: int = 0
     graded: Counter[bool] = field(default_factory=Counter)
@@ -132,12 +133,11 @@ class EarlierSessions:
 
     def add(self, answer: AnswerLine) -> None:
         """Count a line."""
-        for name in (
-            answer.id,
+        self.ids |= {
+            hash(answer.id),
             _row(answer.row),
             _row(answer.row, answer.id, answer.digest),
-        ):
-            self.ids.add(name)
+        }
         self.spent += answer.cost
         self.count += 1
         self.answered += answer.outcome == "answered"
@@ -157,7 +157,7 @@ class EarlierSessions:
         """
         if _row(row, id, digest) in self.ids:
             return True
-        if id in self.ids:
+        if hash(id) in self.ids:
             raise UsageError(
                 f"row {row} ({id!r:.80}) has changed since it was answered: restore it, delete its line from the "
                 "answers to ask it again, or start again with --overwrite"
@@ -170,9 +170,9 @@ class EarlierSessions:
         return False
 
 
-def _row(number: int, *content: str) -> str:
-    """The name of a row, or of a row with this content, in a set of ids."""
-    return "\0".join((f"\0{number}", *content))
+def _row(number: int, *content: str) -> int:
+    """The hash of a row, or of a row with this content."""
+    return hash((number, *content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +305,21 @@ class BatchFolder:
 
     def _kept(self, *, shared: bool) -> "Iterator[_WrittenLine]":
         """The lines of the answers, and which of them are taken out. Raises as `progressed`."""
-        rows, contents = IdSet(), IdSet()
+        rows, contents = set[int](), set[int]()
 
         def read(content: bytes) -> _WrittenLine:
             answer = _answer(content)
-            repeated = not contents.add(content.decode("utf-8", "surrogateescape"))
+            repeated = hash(content) in contents
+            contents.add(hash(content))
             again = answer.asked_again(shared=shared)
             if not repeated and not again:
-                new = [rows.add(name) for name in (_row(answer.row), answer.id)]
-                if not all(new):
+                names = {_row(answer.row), hash(answer.id)}
+                if not rows.isdisjoint(names):
                     raise TraceError(
                         f"{self.lines} has two answers to row {answer.row} ({answer.id!r:.80}): delete one of the "
                         f"lines, or {RESTART}"
                     )
+                rows.update(names)
             return _WrittenLine(content, answer, repeated, again)
 
         return read_lines(self.lines, Format("answers", read), advice=RESTART)
@@ -345,7 +347,7 @@ def unasked_rows(answers: Path, rows: Iterator[InputRow]) -> int | None:
 
     The answers are in any format. Raises UsageError: the rows cannot be read further.
     """
-    written, count = IdSet(), 0
+    written, count = set[int](), 0
     try:
         with open_table(answers) as table:
             for _, line in table.rows():
@@ -379,18 +381,19 @@ async def answer_rows(
     trace: Sink | None,
     *,
     length: int | None,
+    waits: bool = False,
     **options: Any,
 ) -> AsyncGenerator[AnswerLine, None]:
     """The lines of the rows that are not `done`, as they end; `options` and errors are those of `solve_each`.
 
-    `length` is the number of all rows, if that is known.
+    `length` is the number of all rows, if that is known; `waits` says that a row may take long to come.
     """
     asked: dict[str, InputRow] = {}
     wrong: deque[InputRow] = deque()
-    histories = done.histories
+    histories, following = done.histories, partial(next, rows, None)
 
-    def questions() -> Iterator[Question]:
-        for row in rows:
+    async def questions() -> AsyncIterator[Question]:
+        while row := await in_daemon(following) if waits else following():
             if row.question is None:
                 wrong.append(row)
             elif not done.has(row.id, row.number, row.digest):

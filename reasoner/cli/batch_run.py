@@ -261,6 +261,7 @@ class BatchRun(EngineRun):
                     done,
                     self._sink,
                     length=self.display.total,
+                    waits=self.questions == STANDARD,
                     strategy=self._strategy,
                     engine=self.engine,
                     verifier=self._verifier,

@@ -70,9 +70,8 @@ async def solve_each(
 
     Up to `concurrency` questions are open at once, fewer where these fill the engine, and the next one opens when there
     is room; the seconds of a budget for `each` begin then. Results do not depend on it. One question's failure does not
-    affect the others. An iterator is taken from as far as there is room, so it may be infinite. It is advanced in a
-    thread of its own, as it may wait; an async iterator is advanced on the event loop. Its error is raised
-    when the questions that came before it have ended.
+    affect the others. An iterator is read in blocks as there is room, so it may be long; one that waits should be
+    asynchronous. Its error is raised when the questions that came before it have ended.
 
     Text stands for an object: a question, a spec such as "self_consistency:n=8" for the strategy, the engine, the
     verifier and the stop rule, "tokens=2000,seconds=30" for a budget. Without an engine, vLLM serves the embedded

@@ -23,7 +23,7 @@ from reasoner.engine import Engine, TextPiece, model_of
 from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.inputs import IdSet, check_ids, open_input
+from reasoner.execution.inputs import Blocks, same_id
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.order import RunningOperations
 from reasoner.execution.plan_runner import PlanRunner
@@ -121,6 +121,7 @@ class RunContext:
     )
     """Questions that ended, and None where another one may be opened."""
     _awake: bool = field(default=False, init=False)
+    _warming: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
     _started: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
@@ -222,25 +223,21 @@ class RunContext:
         before it have ended.
         """
         running: dict[asyncio.Task[Solution], int] = {}
-        source, seen_ids, count, warm_up = (
-            open_input(questions, self.wake),
-            IdSet(),
-            0,
-            list[asyncio.Task[None]](),
-        )
+        open_ids, source = set[str](), Blocks(questions, self.wake)
+        count = 0
         self.limits.gate.on_room = self.wake
         try:
             while True:
-                source.allow(count - len(running) + self.window)
                 while not source.over and self._may_open(len(running)):
                     question = source.take()
                     if question is None:
                         if source.over and self.scheduler:
                             self.scheduler.end_of_input()
                         break
-                    check_ids([question], seen_ids)
-                    if not warm_up and (warming := self._warm(question)):
-                        warm_up.append(warming)
+                    if question.id in open_ids:
+                        raise same_id()
+                    open_ids.add(question.id)
+                    self._warm(question)
                     task = asyncio.ensure_future(self.open(count, question).solve())
                     task.add_done_callback(self._progress.put_nowait)
                     running[task] = count
@@ -255,20 +252,23 @@ class RunContext:
                 if done is None:
                     self._awake = False
                 else:
-                    yield running.pop(done), done.result()
+                    index, solution = running.pop(done), done.result()
+                    open_ids.discard(solution.question_id)
+                    yield index, solution
         finally:
-            source.close()
-            await cancel_all([*running, *warm_up])
+            await source.close()
+            await cancel_all([*running, *self._warming])
         if source.failure:
             raise source.failure
 
-    def _warm(self, question: Question) -> "asyncio.Task[None] | None":
+    def _warm(self, question: Question) -> None:
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
         slow = (
             hasattr(question.space, "find_blocks")
             and not self.history.get(question.id, EMPTY).source
         )
-        return asyncio.ensure_future(self.comparer.pool.warm()) if slow else None
+        if slow and not self._warming:
+            self._warming.append(asyncio.ensure_future(self.comparer.pool.warm()))
 
 
 class Session:

@@ -12,7 +12,6 @@ from reasoner.batch.rows import AnswerLine, InputRow
 from reasoner.batch.state import BatchFolder, EarlierSessions, WorkTrace, answer_rows
 from reasoner.engine import SampleRequest
 from reasoner.errors import TraceError
-from reasoner.execution.inputs import IdSet
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import number_question, varied
 from reasoner.trace.events import Cancelled, Ended, Event
@@ -44,18 +43,18 @@ EVENTS = events_of(12)
 def test_what_is_not_finished_is_read_back_and_files_go_with_their_questions(
     segment: int, cut: int, finished: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder, done = tmp_path_factory.mktemp("state"), IdSet()
+    folder, done = tmp_path_factory.mktemp("state"), set[int]()
     trace = WorkTrace(folder, segment=segment)
     for event in EVENTS[:cut]:
         trace(event)
         if finished and isinstance(event, Ended):
             trace.finish(event.question_id)
-            done.add(event.question_id)
+            done.add(hash(event.question_id))
     trace.close()
     expected = read_histories(
         event
         for event in EVENTS[:cut]
-        if event.question_id not in done and not isinstance(event, Ended)
+        if hash(event.question_id) not in done and not isinstance(event, Ended)
     )
     histories = WorkTrace(folder, segment=segment).read(done)
     assert histories.keys() == expected.keys()

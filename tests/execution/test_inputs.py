@@ -1,9 +1,8 @@
-"""Inputs without end: what a run takes from them, when it waits for them, and how one budget is divided over them."""
+"""Questions from iterators: what a run takes from them, when it waits for them, and how one budget is divided."""
 
 import asyncio
 import gc
 import random
-import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
@@ -17,7 +16,7 @@ from reasoner import Budget, Question, Solution, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
-from reasoner.execution.inputs import IdSet
+from reasoner.execution.inputs import BLOCK
 from reasoner.execution.scheduler import Allocation
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import course, jumbled, number_question, says, varied
@@ -66,10 +65,37 @@ def test_an_iterator_gives_the_same_results_as_a_list(source: Any) -> None:
     ]
 
 
-def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
+@pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
+def test_open_questions_are_answered_while_the_input_waits(
+    budget: Budget | None,
+) -> None:
+    """Each question comes only after the one before it is answered, and few are taken before they are needed."""
     taken = 0
 
-    async def endless() -> AsyncIterator[Question]:
+    async def test() -> None:
+        answered = asyncio.Semaphore(1)
+
+        async def typed() -> AsyncIterator[Question]:
+            nonlocal taken
+            while await answered.acquire():
+                taken += 1
+                yield number_question(f"q{taken}")
+
+        stream = solve_each(typed(), VOTE, ScriptedEngine(varied), budget=budget)
+        async with aclosing(stream):
+            async for index, _ in stream:
+                answered.release()
+                if index == 5:
+                    return
+
+    asyncio.run(test())
+    assert taken == 6
+
+
+def test_an_iterator_is_read_in_blocks_as_there_is_room() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Question]:
         nonlocal taken
         while True:
             taken += 1
@@ -80,38 +106,12 @@ def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
             endless(), Single(), ScriptedEngine(says("7")), concurrency=5
         )
         async with aclosing(stream):
-            ended = 0
-            async for _ in stream:
-                ended += 1
-                if ended == 20:
+            async for index, _ in stream:
+                if index == 200:
                     return
 
     asyncio.run(test())
-    assert taken <= 20 + 5
-
-
-@pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
-def test_open_questions_are_answered_while_the_input_waits(
-    budget: Budget | None,
-) -> None:
-    """The second question comes only after the first is answered, as where a person types them."""
-    answered = threading.Event()
-
-    def typed() -> Iterator[Question]:
-        yield number_question("q0")
-        answered.wait()
-        yield number_question("q1")
-
-    async def test() -> list[str]:
-        ids = []
-        stream = solve_each(typed(), VOTE, ScriptedEngine(varied), budget=budget)
-        async with aclosing(stream):
-            async for _, solution in stream:
-                ids.append(solution.question_id)
-                answered.set()
-        return ids
-
-    assert asyncio.run(test()) == ["q0", "q1"]
+    assert 200 < taken <= 200 + 5 + BLOCK
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -268,18 +268,5 @@ def test_memory_does_not_grow_with_the_stream(budget: str | None, more: int) -> 
         )
     finally:
         tracemalloc.stop()
-    # At most 36 bytes for an id while its table grows, and noise of what is open.
-    assert grown < more * 40 + 2**19
-
-
-# Ids
-
-
-@given(st.lists(st.text(max_size=4), max_size=3000))
-def test_an_id_set_is_a_set(texts: list[str]) -> None:
-    ids, known = IdSet(), set[str]()
-    for text in texts:
-        assert (text in ids) == (text in known)
-        assert ids.add(text) == (text not in known)
-        known.add(text)
-    assert all(text in ids for text in texts)
+    # The noise of what is open
+    assert grown < 2**19

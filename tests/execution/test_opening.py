@@ -80,8 +80,8 @@ def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_o
     assert books(traced_cost(events)) == meter_of(engine)
 
 
-def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
-    asked = iter([*questions(3), number_question("q1")])
+def test_an_id_that_comes_again_while_its_question_is_open_is_refused() -> None:
+    asked = iter([*questions(3), number_question("q2")])
     with pytest.raises(UsageError, match="two questions have the same id"):
         solve_many_sync(asked, Single(), ScriptedEngine(says("7")), concurrency=2)
 

@@ -11,10 +11,10 @@ from reasoner.engine import Engine, TokenIds, Usage, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
-from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import as_written, build, options_of
 from reasoner.specs import CheckedOptions, Count, Length, OpenOptions, Share, Spec
+from reasoner.system.threads import in_daemon
 from reasoner.types import FALLBACK, NO_THINKING, ONE_TOKEN, ThinkingLevel
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.requests import ask

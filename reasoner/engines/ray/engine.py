@@ -23,13 +23,14 @@ from reasoner.engines.ray.host import HostFacts, Plain
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.build import in_daemon, installed_build
+from reasoner.engines.vllm.build import installed_build
 from reasoner.engines.vllm.served import devices_of
 from reasoner.errors import UsageError, shown
 from reasoner.models.thinking import still_thinking
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.machine import usable_cores
+from reasoner.system.threads import in_daemon
 from reasoner.trace.history import RecordedEngine
 from reasoner.types import Completion, Notify, Prompt
 

@@ -3,15 +3,12 @@
 vLLM raises "See root cause above" where another process failed, and that process only logs the cause.
 """
 
-import asyncio
 import json
 import logging
 import os
 import re
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import lru_cache
@@ -23,23 +20,6 @@ from typing import Any, Final, NamedTuple
 from reasoner.system.child_processes import children_end_with_us
 from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
-
-
-async def in_daemon(work: Callable[[], None]) -> None:
-    """Run `work` in a daemon thread: an interrupt does not wait for it, unlike for the loop's own executor."""
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    done.set_running_or_notify_cancel()
-    threading.Thread(target=run, daemon=True).start()
-    await asyncio.wrap_future(done)
 
 
 class Build(NamedTuple):

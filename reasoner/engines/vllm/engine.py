@@ -16,7 +16,7 @@ from reasoner.engine import (
     Usage,
 )
 from reasoner.engines import HEADS_CACHED, RenderedHead
-from reasoner.engines.vllm.build import Build, CoreLog, in_daemon, installed_build
+from reasoner.engines.vllm.build import Build, CoreLog, installed_build
 from reasoner.engines.vllm.cores import (
     WORKER_EXTENSION,
     AsyncCore,
@@ -38,6 +38,7 @@ from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.resolve import ResolvedModel
 from reasoner.models.thinking import HARMONY, ThinkingProfile, still_thinking
+from reasoner.system.threads import in_daemon
 from reasoner.types import Completion, Prompt
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from reasoner.engine import Engine, EngineError, TokenIds, Usage, UsageMeter
 from reasoner.engines.vllm.arguments import OWNED
-from reasoner.engines.vllm.build import Build, CoreLog, in_daemon
+from reasoner.engines.vllm.build import Build, CoreLog
 from reasoner.engines.vllm.cores import CoreJob, PoolingCore
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import UsageError
 from reasoner.models.resolve import ResolvedModel
 from reasoner.specs import Range
+from reasoner.system.threads import in_daemon
 from reasoner.types import Prompt
 
 

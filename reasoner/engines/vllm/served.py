@@ -31,7 +31,6 @@ from reasoner.engines.vllm.build import (
     CoreLog,
     advice,
     first_line,
-    in_daemon,
     installed_build,
     prepare_environment,
 )
@@ -45,6 +44,7 @@ from reasoner.models.resolve import ResolvedModel, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions, Range, Share
 from reasoner.system.machine import install_vllm
+from reasoner.system.threads import in_daemon
 from reasoner.types import Message, Notify
 
 CPU_CONTEXT = 8192

@@ -18,13 +18,14 @@ from reasoner import Completion, Cost, Question
 from reasoner.engine import Engine, TokenIds, Usage, UsageMeter, reset_caches
 from reasoner.engines import say_nothing
 from reasoner.engines.vllm.arguments import OPEN, check_args
-from reasoner.engines.vllm.build import in_daemon, installed_build
+from reasoner.engines.vllm.build import installed_build
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.geometry import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions
+from reasoner.system.threads import in_daemon
 from reasoner.types import Notify, Part
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder
