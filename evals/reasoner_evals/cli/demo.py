@@ -20,8 +20,8 @@ def command(
 ) -> int:
     """Take a tour of a minute: an answer, a vote, and their price.
 
-    The first half asks the engine up to 24 questions; without vLLM the engine is simulated. The second half replays a
-    real model's recorded answers to a real benchmark. Standard output has the tour, standard error the progress.
+    The first part asks the engine 12 questions; without vLLM the engine is simulated. The second part replays a real
+    model's recorded answers to real benchmarks. Standard output has the tour, standard error the progress.
 
     Exit codes: 0 the tour ended; 2 usage; 4 engine or model failure; 130 interrupted.
     """
@@ -32,14 +32,12 @@ def command(
 
     if not (engine or model or base_url or server_address() or installed_build()):
         engine = "simulated"
-    given = GivenOptions(engine=engine, model=model, base_url=base_url)
     typed = {"--model": model, "--engine": engine, "--base-url": base_url}
-    flags = "".join(
-        f" {name} {shlex.quote(value)}" for name, value in typed.items() if value
-    )
     return Tour(
-        engine=given.to_engine(),
+        engine=GivenOptions(engine=engine, model=model, base_url=base_url).to_engine(),
         display=Display(Terminal()),
         prices=read_prices(prices, []),
-        flags=flags,
+        flags="".join(
+            f" {name} {shlex.quote(value)}" for name, value in typed.items() if value
+        ),
     ).run()
