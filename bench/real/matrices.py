@@ -1,12 +1,12 @@
 """Tokens a second that a real model generates here, against what its matrices alone would allow.
 
     python bench/real/matrices.py --model FOLDER [--sequences 64 256] [--tokens 48]
-        [--logprobs] [--vllms-sampler] [ROUNDS]
+        [--logprobs] [ROUNDS]
 
 Sequences with a seed each go to the engine with its defaults, all at once, and have TOKENS tokens each. The matrices
 are the linear layers of the model and its last one, multiplied by torch with the engine's number type and threads, for
 one token of each sequence: no attention, no sampling, no Python. The two alternate, ROUNDS times, in this process.
-`--logprobs` asks for the log-probability of each token, as certainties do; `--vllms-sampler` draws as vLLM does.
+`--logprobs` asks for the log-probability of each token, as certainties do.
 """
 
 import argparse
@@ -17,12 +17,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from vllm.v1.sample.sampler import Sampler
 
 from reasoner import Prompt, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.models.geometry import default_dtype
 
 PROMPT = Prompt.chat("Write a long story about a ship and a storm.")
@@ -88,22 +86,10 @@ async def generated(
     return (tokens_in_all - sum(lengths)) / seconds
 
 
-def use_vllms_sampler(engine: VllmEngine) -> None:
-    """Take back the sampler that draws a token by one random number."""
-    core = engine._core
-    assert isinstance(core, InProcessCore)
-    executor = core._engine.engine_core.engine_core.model_executor
-    runner = executor.driver_worker.worker.model_runner
-    own = runner.sampler
-    runner.sampler = Sampler(own.logprobs_mode, own.use_fp64_gumbel)
-
-
 async def main(options: argparse.Namespace) -> None:
     engine = VllmEngine(model_id=str(options.model), max_model_len=1024, kv_gib=2)
     await engine.start()
     dtype = default_dtype(options.model).dtype
-    if options.vllms_sampler:
-        use_vllms_sampler(engine)
     params = SamplingParams(
         max_tokens=options.tokens,
         temperature=0.7,
@@ -136,5 +122,4 @@ if __name__ == "__main__":
     parser.add_argument("--sequences", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--logprobs", action="store_true")
-    parser.add_argument("--vllms-sampler", action="store_true")
     asyncio.run(main(parser.parse_args()))

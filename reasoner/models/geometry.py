@@ -12,7 +12,6 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, Validation
 
 from reasoner.errors import EngineUnavailable
 from reasoner.models.info import ModelInfo
-from reasoner.models.number_types import measured_speeds
 from reasoner.system.files import parse_json, read_object
 from reasoner.system.machine import cpu_flags, memory_gib
 
@@ -249,34 +248,20 @@ class DTypeChoice(NamedTuple):
 
 
 def default_dtype(folder: Path | None) -> DTypeChoice:
-    """The faster type for the model in `folder` on this machine; None is a model without local files.
+    """The number type for the model in `folder` on this processor; None is a model without local files.
 
-    It is measured, as a flag does not tell: with native bfloat16 one processor computes it twice as fast as float32,
-    another half as fast; without it, every operand is converted. Where nothing can be measured, the flags decide. The
-    model stays in bfloat16 if its weights do not fit the memory in 32 bits, or are quantized, as vLLM's kernels for
-    those need 16 bits.
+    Without instructions for bfloat16, every operand is converted. The model stays in bfloat16 all the same if its
+    weights do not fit the memory in 32 bits, or are quantized, as vLLM's kernels for those need 16 bits.
     """
-    if speeds := measured_speeds():
-        slow = speeds.bfloat16 < speeds.float32
-        why = f"{speeds.bfloat16:.0f} GFLOPS in bfloat16 and {speeds.float32:.0f} in float32, measured on one core"
-    else:
-        # CPU flags; one is enough: the first two on x86-64, the last on Arm
-        native = next(
-            (
-                flag
-                for flag in ("avx512_bf16", "amx_bf16", "bf16")
-                if flag in cpu_flags()
-            ),
-            None,
+    # CPU flags; one is enough: the first two on x86-64, the last on Arm
+    native = next(
+        (flag for flag in ("avx512_bf16", "amx_bf16", "bf16") if flag in cpu_flags()),
+        None,
+    )
+    if native:
+        return DTypeChoice(
+            "bfloat16", f"this processor computes it natively ({native})"
         )
-        slow = native is None
-        why = (
-            f"this processor supports it natively ({native})"
-            if native
-            else "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)"
-        )
-    if not slow:
-        return DTypeChoice("bfloat16", why)
     if folder:
         config, needed, gib = _read_config(folder / "config.json"), 0.0, memory_gib()
         if config.quantization_config is not None:
@@ -290,4 +275,7 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
                 "bfloat16",
                 f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}",
             )
-    return DTypeChoice("float32", why)
+    return DTypeChoice(
+        "float32",
+        "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)",
+    )

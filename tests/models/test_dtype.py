@@ -1,13 +1,11 @@
-"""The number type of a model on a CPU: the one that the processor computes faster."""
+"""The number type of a model on a CPU: by the instructions that the processor has."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from reasoner.errors import UsageError
 from reasoner.models.geometry import default_dtype
-from reasoner.models.number_types import kept_speeds, measured_speeds
 from reasoner.system.machine import (
     MACHINE,
     cpu_flags,
@@ -44,38 +42,6 @@ def test_the_flags_of_this_machine_are_those_that_torch_finds(
     assert cpu_name()
     assert ("avx512_bf16" in cpu_flags()) == torch.cpu._is_avx512_bf16_supported()
     assert ("amx_tile" in cpu_flags()) == torch.cpu._is_amx_tile_supported()
-
-
-@pytest.mark.process
-def test_the_speed_of_each_type_is_measured_once_and_decides(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    pytest.importorskip("torch")
-    monkeypatch.delenv(MACHINE)
-    monkeypatch.setenv("REASONER_CACHE", str(tmp_path))
-    kept_speeds.cache_clear()
-    speeds = measured_speeds()
-    assert speeds
-    monkeypatch.setenv(MACHINE, "flags=avx2 gib=8")
-    assert measured_speeds() is None
-    monkeypatch.delenv(MACHINE)
-    [file] = (tmp_path / "number_types").iterdir()
-    for slower, faster in (("bfloat16", "float32"), ("float32", "bfloat16")):
-        file.write_text(json.dumps({slower: 10, faster: 20.4}), encoding="utf-8")
-        kept_speeds.cache_clear()
-        choice = default_dtype(None)
-        assert (
-            choice.dtype,
-            f"20 in {faster}" in choice.why or f"20 GFLOPS in {faster}" in choice.why,
-        ) == (
-            faster,
-            True,
-        )
-    file.write_text("damaged", encoding="utf-8")
-    kept_speeds.cache_clear()
-    assert measured_speeds()
-    assert "damaged" not in file.read_text(encoding="utf-8")
-    kept_speeds.cache_clear()
 
 
 @pytest.mark.parametrize(

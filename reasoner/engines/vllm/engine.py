@@ -49,7 +49,7 @@ class VllmEngine(VllmModel):
     `model_id` is a folder, a Hugging Face id or "embedded". `max_model_len` 0 takes the model's window, on a CPU at
     most 8,192 tokens, on a GPU what fits its memory. `kv_gib` bounds the KV cache on a CPU. `gpu_memory_utilization` is
     the share of a GPU's memory; 0 takes 0.9, less what the verifier's models need. `dtype` "auto" is on a CPU bfloat16
-    or float32, whichever it computes faster; on a GPU it is the model's own type. `core` chooses who steps
+    if it has instructions for that, else float32; on a GPU it is the model's own type. `core` chooses who steps
     vLLM: "in_process" is a thread here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU;
     "auto" depends on the installed build.
 

@@ -243,6 +243,9 @@ class VllmModel(CheckedOptions):
                     self._served_model_info(resolved, facts), room=self._capacity
                 )
                 self._note_window(build, facts.config.model_config)
+                if build.cpu and self.dtype == "auto":
+                    choice = default_dtype(resolved.folder)
+                    self.notes += (f"numbers are {choice.dtype}: {choice.why}",)
             except BaseException as error:
                 core.close()
                 cause = log.cause(error)
@@ -314,8 +317,6 @@ class VllmModel(CheckedOptions):
             "block_size": CPU_BLOCK,
             # Compiling takes longer than it saves.
             "enforce_eager": True,
-            # The value of vLLM's `worker_cls`: its KV cache takes memory as it is filled
-            "worker_cls": "reasoner.engines.vllm.cpu_worker.LazyWorker",
         }
         return common | self._own_settings(build) | dict(self.args)
 

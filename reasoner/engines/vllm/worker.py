@@ -9,8 +9,6 @@ from vllm.v1.outputs import LogprobsTensors
 from vllm.v1.sample.sampler import Sampler
 from vllm.v1.sample.thinking_budget_state import ThinkingBudgetStateHolder
 
-from reasoner.engines.vllm.cpu_sampler import UniformSampler, log_probabilities
-
 NOWHERE = -1
 
 
@@ -21,14 +19,8 @@ class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not che
     requests lose their best alternatives. Model Runner V2 (CUDA builds) separates the two.
     """
 
-    compute_logprobs = staticmethod(log_probabilities)
-
     max_logprobs: int | None = None
     """The largest number of alternatives that a request of the batch needs."""
-
-    def __init__(self, logprobs_mode: Any, use_fp64_gumbel: bool) -> None:
-        super().__init__(logprobs_mode, use_fp64_gumbel)
-        self.topk_topp_sampler = UniformSampler(logprobs_mode, use_fp64_gumbel)
 
     def forward(
         self, logits: Any, sampling_metadata: Any, *args: Any, **options: Any
