@@ -4,17 +4,14 @@
 
 64 requests at once of 256 tokens each, random ids of the embedded model's vocabulary with random log-probabilities,
 come as messages of vLLM's core, go through its OutputProcessor and become completions; then, in the setting that says
-so, lines of a trace and confidences of their lowest groups. Settings alternate, and so do a core that sends
-log-probabilities at the end and one that sends them with each token, as vLLM's own does; the best of ROUNDS is printed.
-"Core" is what a core takes to make the messages, apart from the model. Python's cycle collector is set as the command
-`reasoner` sets it.
+so, lines of a trace and confidences of their lowest groups. Settings alternate; the best of ROUNDS is printed. "Core"
+is what a core takes to encode the messages. Python's cycle collector is set as the command `reasoner` sets it.
 """
 
 import gc
 import sys
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ import numpy as np
 from reasoner import Question, SamplingParams
 from reasoner.budget import NO_COST
 from reasoner.cli import rarely_collect
-from reasoner.engine import ConfidenceFloor, RenderedPrompt, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines.vllm.build import Build, prepare_environment
 from reasoner.journal.lines import sealed_line
 from reasoner.models.embedded import embedded_path
@@ -45,62 +42,28 @@ from vllm.v1.outputs import LogprobsLists  # noqa: E402
 from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder  # noqa: E402
 
 from reasoner.engines.vllm.engine import _completion, _vllm_params  # noqa: E402
-from reasoner.engines.vllm.scheduler import LateLogprobs  # noqa: E402
 from reasoner.engines.vllm.stream import EndedSequence, prepare  # noqa: E402
 
 REQUESTS, TOKENS, VOCABULARY = 64, 256, 49_000
 PROMPT = tuple(range(100, 164))
 TRACED = "logprobs=20, trace, reading"
-FLOOR = ConfidenceFloor(window=16, minimum=0.0)
-SETTINGS: dict[str, tuple[SamplingParams, ConfidenceFloor | None]] = {
-    "plain": (SamplingParams(max_tokens=TOKENS), None),
-    "stop string": (SamplingParams(max_tokens=TOKENS, stop=("\n\n\n\n",)), None),
-    "logprobs=0": (SamplingParams(max_tokens=TOKENS, logprobs=0), None),
-    "logprobs=5": (SamplingParams(max_tokens=TOKENS, logprobs=5), None),
-    "logprobs=20": (SamplingParams(max_tokens=TOKENS, logprobs=20), None),
-    "logprobs=20, stop string": (
-        SamplingParams(max_tokens=TOKENS, logprobs=20, stop=("\n\n\n\n",)),
-        None,
-    ),
-    "confidence floor": (SamplingParams(max_tokens=TOKENS, logprobs=20), FLOOR),
-    TRACED: (SamplingParams(max_tokens=TOKENS, logprobs=20), None),
+SETTINGS: dict[str, SamplingParams] = {
+    "plain": SamplingParams(max_tokens=TOKENS),
+    "stop string": SamplingParams(max_tokens=TOKENS, stop=("\n\n\n\n",)),
+    "logprobs=0": SamplingParams(max_tokens=TOKENS, logprobs=0),
+    "logprobs=5": SamplingParams(max_tokens=TOKENS, logprobs=5),
+    "logprobs=20": SamplingParams(max_tokens=TOKENS, logprobs=20),
+    TRACED: SamplingParams(max_tokens=TOKENS, logprobs=20),
 }
 
 
-class Core:
-    """Stands for vLLM's scheduler, with outputs that are made already."""
-
-    def __init__(self, requests: dict[str, Any]) -> None:
-        self.requests = requests
-
-    def update_from_output(self, _: Any, computed: Any) -> dict[int, Any]:
-        """What a step sends to its only client."""
-        return {0: EngineCoreOutputs(outputs=computed.outputs)}
-
-
-class LateCore(LateLogprobs, Core):
-    """The same with our part of the scheduler."""
-
-
-def messages(
-    params: Any, columns: int | None, names: list[str], core: type[Core]
-) -> tuple[list[list[bytes]], float]:
+def messages(columns: int | None, names: list[str]) -> tuple[list[list[bytes]], float]:
     """What the core sends, step by step, and the processor seconds that it takes."""
-    scheduler, encoder = (
-        core({name: SimpleNamespace(sampling_params=params) for name in names}),
-        MsgpackEncoder(),
-    )
-    made = [
-        SimpleNamespace(outputs=each, logprobs=columns)
-        for each in outputs(columns, names)
-    ]
+    encoder, made = MsgpackEncoder(), list(outputs(columns, names))
     gc.collect()
     began = time.process_time()
     sent = [
-        [
-            bytes(part)
-            for part in encoder.encode(scheduler.update_from_output(None, each)[0])
-        ]
+        [bytes(part) for part in encoder.encode(EngineCoreOutputs(outputs=each))]
         for each in made
     ]
     return sent, time.process_time() - began
@@ -135,9 +98,9 @@ def written(event: Event) -> None:
     sealed_line(event)
 
 
-def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
+def measure(tokenizer: Any, name: str) -> tuple[float, float]:
     """Microseconds of processor time per token, of the driver and of the core."""
-    params, floor = SETTINGS[name]
+    params = SETTINGS[name]
     question = Question.of("?")
     request = SampleRequest(
         question.id,
@@ -146,7 +109,6 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
         params,
         0,
         0,
-        floor=floor,
     )
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     prepare(processor, {})
@@ -167,7 +129,7 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
         )
         processor.add_request(added, None)
     decoder = MsgpackDecoder(EngineCoreOutputs)
-    made, spent = messages(theirs, params.logprobs, names, core)
+    made, spent = messages(params.logprobs, names)
     recorder = Recorder(question, written if name == TRACED else None, 0.0)
     gc.collect()
     began = time.process_time()
@@ -176,7 +138,7 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
             decoder.decode(sent).outputs
         ).request_outputs:
             if output.finished:
-                drawn = EndedSequence.whole(output.outputs[0])
+                drawn = EndedSequence.whole(output.outputs[0], ())
                 completion = _completion(request, drawn, Usage(64, 0, TOKENS))
                 recorder.sampled(
                     SequenceId(1, question.prompt, question.prompt.digest, 0),
@@ -193,18 +155,14 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
 def main(rounds: int) -> None:
     rarely_collect()
     tokenizer = AutoTokenizer.from_pretrained(embedded_path(print))
-    best = {name: [float("inf")] * 4 for name in SETTINGS}
+    best = {name: (float("inf"), float("inf")) for name in SETTINGS}
     for _ in range(rounds):
-        for name, before in best.items():
-            now = [
-                microseconds
-                for core in (LateCore, Core)
-                for microseconds in measure(tokenizer, name, core)
-            ]
-            best[name] = [*map(min, before, now)]
-    print(f"{'us a token, sent':27} at the end    core  with each token    core")
-    for name, (late, late_core, each, each_core) in best.items():
-        print(f"{name:27} {late:10.1f} {late_core:7.1f} {each:16.1f} {each_core:7.1f}")
+        for name, (driver, core) in best.items():
+            now = measure(tokenizer, name)
+            best[name] = min(driver, now[0]), min(core, now[1])
+    print(f"{'us a token':27} driver   core")
+    for name, (driver, core) in best.items():
+        print(f"{name:27} {driver:6.1f} {core:6.1f}")
 
 
 if __name__ == "__main__":

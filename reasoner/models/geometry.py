@@ -260,7 +260,7 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
     )
     if native:
         return DTypeChoice(
-            "bfloat16", f"this processor computes it natively ({native})"
+            "bfloat16", f"this processor supports it natively ({native})"
         )
     if folder:
         config, needed, gib = _read_config(folder / "config.json"), 0.0, memory_gib()

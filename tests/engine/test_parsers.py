@@ -430,7 +430,7 @@ def sampled(engine: VllmEngine, strategy: Any) -> list[Sampled]:
 def test_thinking_between_marks_of_text_is_closed_once(joining: VllmEngine) -> None:
     profile = joining.model.thinking
     assert profile is not None
-    assert (profile.start, profile.end, joining.limits_thinking) == ((), (), False)
+    assert (profile.start, profile.end) == ((), ())
     closing = asyncio.run(joining.encode(profile.closing)) or ()
     assert asyncio.run(joining.encode("</think>")) != closing[1:-1]
     params = SamplingParams(

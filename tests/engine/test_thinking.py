@@ -17,11 +17,11 @@ from reasoner import Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
-from reasoner.trace.events import Event
+from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, ThinkingLevel, TokenIds
-from reasoner_strategies import SelfConsistency
+from reasoner_strategies import SelfConsistency, Single
 from tests.engine.test_vllm import check_watching_beside_alternatives
-from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
+from tests.engine.thinking_model import END, END_ID, START, START_ID
 from tests.sweeps import widths
 from tests.waiting import all_end
 
@@ -82,7 +82,6 @@ def test_the_profile_is_found_from_the_tokenizer_and_the_template(
     assert (profile.start_text, profile.end_text) == (START, END)
     assert profile.levels["none"] == {"enable_thinking": False}
     assert profile.closing.strip() == END
-    assert thinker.limits_thinking
 
 
 def test_the_parts_of_a_completion_are_split_by_ids(thinker: VllmEngine) -> None:
@@ -116,37 +115,22 @@ def test_a_level_without_thinking_is_rendered_closed(thinker: VllmEngine) -> Non
 
 
 @pytest.mark.parametrize("limit", [1, 2, 9])
-def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(
+def test_thinking_is_closed_at_its_limit_as_it_would_have_gone_on(
     thinker: VllmEngine, limit: int
 ) -> None:
     few = replace(GREEDY, max_tokens=20)
     free = drawn(thinker, STORY, few)
-    limited = drawn(thinker, STORY, few, level=limit)
     assert free.unclosed
-    # The template's line break after the marker counts; a line break that is there already begins the closing text.
-    own, closing = free.token_ids[: limit - 1], ids_of(thinker, f"\n{END}")
-    there = (NEWLINE_ID, *own)[-1] == NEWLINE_ID
-    expected = own + closing[1:] if there else own + closing
+    question = Question("q", "a story", STORY, Question.of("?", space="free").space)
+    strategy, events = Single(replace(few, thinking=limit)), list[Event]()
+    solve_sync(question, strategy, thinker, trace=events.append)
+    [limited] = [event for event in events if isinstance(event, Sampled)]
+    profile = thinker.model.thinking
+    assert profile
+    expected = free.token_ids[:limit] + ids_of(thinker, profile.closing)
     assert limited.token_ids[: len(expected)] == expected
     assert not limited.unclosed
-    assert limited.usage.thinking_tokens == len(expected)
-
-
-def test_a_limit_holds_over_the_steps_of_a_chain(thinker: VllmEngine) -> None:
-    whole = drawn(thinker, STORY, GREEDY, level=12)
-    first = drawn(thinker, STORY, replace(GREEDY, max_tokens=5), level=12)
-    second = drawn(
-        thinker, first.prompt.then(first), replace(GREEDY, max_tokens=43), level=12
-    )
-    assert first.unclosed
-    assert first.truncated
-    assert first.token_ids + second.token_ids == whole.token_ids
-    chain = first.prompt.then(first).then(second)
-    assert (chain.thinking, chain.text) == (whole.thinking, whole.text)
-    assert (
-        first.usage.thinking_tokens + second.usage.thinking_tokens
-        == whole.usage.thinking_tokens
-    )
+    assert limited.usage.thinking_tokens == expected.index(END_ID) + 1
 
 
 def test_a_stop_string_holds_outside_thinking(thinker: VllmEngine) -> None:
@@ -293,7 +277,7 @@ import json, os, sys
 import psutil
 from reasoner import Question, SamplingParams, solve_sync
 from reasoner.engines.vllm import VllmEngine
-from reasoner_strategies import SelfConsistency
+from reasoner_strategies import SelfConsistency, Single
 
 def program():
     def sampling(event):

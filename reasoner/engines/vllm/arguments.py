@@ -21,7 +21,6 @@ OWNED: Final[dict[str, str]] = {
     "logprobs_mode": "scores are computed from the raw log-probabilities",
     "model": "it is the option model of the command or model_id of the engine",
     "runner": "a model generates or rates by the class of its engine",
-    "scheduler_cls": "log-probabilities are kept, and confidences are summed, in ours",
     "scheduling_policy": "what a strategy waits for runs first, by priority",
     "skip_tokenizer_init": "prompts are tokenized here",
     "tokens_only": "texts are read here",

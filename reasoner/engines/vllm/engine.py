@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from reasoner.engine import (
@@ -31,7 +31,7 @@ from reasoner.engines.vllm.parts import (
     split_parts,
     with_calls,
 )
-from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
+from reasoner.engines.vllm.rendering import name_parser, served_profile
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import EndedSequence, SequenceStream, read_logprobs
 from reasoner.errors import UsageError
@@ -76,17 +76,11 @@ class VllmEngine(VllmModel):
         default_factory=dict, init=False, repr=False
     )
     _marks: ThinkingMarks | None = field(default=None, init=False, repr=False)
-    _limits_thinking: bool = field(default=False, init=False, repr=False)
 
     @property
     def continues(self) -> Continuation | None:
         """By token ids."""
         return "exact"
-
-    @property
-    def limits_thinking(self) -> bool:
-        """Whether vLLM ends thinking itself at a number of tokens, as it does with markers that it knows."""
-        return self._limits_thinking
 
     @property
     def name(self) -> str:
@@ -114,9 +108,6 @@ class VllmEngine(VllmModel):
     def _own_settings(self, build: Build) -> dict[str, Any]:
         own = {
             "worker_extension_cls": WORKER_EXTENSION,
-            # The value of vLLM's `scheduler_cls`: it keeps log-probabilities in the core, and ends
-            # sequences at their floors
-            "scheduler_cls": "reasoner.engines.vllm.scheduler.new_scheduler",
             "enable_prefix_caching": True,
             "scheduling_policy": "priority",
         }
@@ -137,7 +128,7 @@ class VllmEngine(VllmModel):
 
     def _arguments(self, build: Build, resolved: ResolvedModel) -> Any:
         arguments = VllmModel._arguments(self, build, resolved)
-        limit_thinking(arguments, resolved.name, self.reasoning_parser)
+        name_parser(arguments, resolved.name, self.reasoning_parser)
         return arguments
 
     def _served_model_info(
@@ -152,9 +143,6 @@ class VllmEngine(VllmModel):
         )
         self._marks = (
             ThinkingMarks.of(profile, self._prompts.tokenizer) if profile else None
-        )
-        self._limits_thinking = profile is not None and limits(
-            facts.config.reasoning_config, profile
         )
         return replace(info, thinking=profile)
 
@@ -258,8 +246,6 @@ class VllmEngine(VllmModel):
         params = _vllm_params(
             request, streams=stream is not None, thinks=marks is not None
         )
-        if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
-            params.thinking_token_budget = request.prompt.thinking_level
         name = f"{request.question_id}-{next(self._names)}"
         # Where it may be due, the stream tells how long it is.
         progress = (
@@ -269,7 +255,11 @@ class VllmEngine(VllmModel):
             name, ids, params, request.priority, stream, request.meter, progress
         )
         output = await self._output(core, job, request.meter)
-        drawn = stream.drawn if stream else EndedSequence.whole(output.outputs[0])
+        drawn = (
+            stream.drawn
+            if stream
+            else EndedSequence.whole(output.outputs[0], request.watch)
+        )
         usage = Usage(
             len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed
         )
@@ -290,7 +280,8 @@ class VllmEngine(VllmModel):
     ) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
         due = request.progress and request.progress.due
-        if not (request.on_text or due or (marks and request.params.stop)):
+        stops = marks and request.params.stop
+        if not (request.on_text or due or request.floor or stops):
             return None
         on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.
@@ -343,8 +334,7 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
         seed=request.seed,
-        # Our scheduler reads it.
-        extra_args={"floor": list(astuple(request.floor))} if request.floor else None,
+        flat_logprobs=True,
         # The parts of a model that thinks are decoded here, each by itself.
         detokenize=not thinks,
         output_kind=RequestOutputKind.DELTA

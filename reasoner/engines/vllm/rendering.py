@@ -1,4 +1,4 @@
-"""Chats and text as token ids, by vLLM's own renderer; how a model thinks, and how vLLM limits its thinking."""
+"""Chats and text as token ids, by vLLM's own renderer; how a model thinks."""
 
 import copy
 import re
@@ -162,14 +162,13 @@ def served_profile(
     )
 
 
-def limit_thinking(arguments: Any, name: str, parser: str) -> None:
-    """Give vLLM's arguments the `reasoning_config` by which it ends thinking after a number of tokens.
+def name_parser(arguments: Any, name: str, parser: str) -> None:
+    """Give vLLM's arguments the parser by which it knows where thinking ends, and a JSON schema begins to hold.
 
-    The tokenizer is the one that vLLM loads next, from its cache. Nothing is done where it has no markers, or joins
-    them with other text: vLLM compares token ids, and would close thinking again and again. Nor where it cannot be
-    loaded: then the start fails and says why.
+    The tokenizer is the one that vLLM loads next, from its cache. Nothing is done where it has no markers, nor where it
+    cannot be loaded: then the start fails and says why.
     """
-    if parser in OFF or arguments.reasoning_config is not None:
+    if parser in OFF:
         return
     from vllm.tokenizers import cached_tokenizer_from_config
 
@@ -181,12 +180,7 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     reader = ModelReader(lambda _, __: "", encoder.marked, encoder.added)
     given = None if parser == AUTO else named_profile(parser)
     profile = with_markers(name, _model_type(config), reader, given=given)
-    if profile and profile.end:
-        arguments.reasoning_config = reasoning_config(
-            profile, encoder.marked(profile.closing)
-        )
     if profile and _fits(profile.parser, encoder.tokenizer):
-        # By it vLLM knows where a JSON schema begins to hold.
         arguments.structured_outputs_config.reasoning_parser = profile.parser
 
 
@@ -199,31 +193,6 @@ def _fits(parser: str, tokenizer: Any) -> bool:
     except Exception:  # a parser raises what it likes
         return False
     return True
-
-
-def reasoning_config(profile: ThinkingProfile, closing: TokenIds) -> Any:
-    """VLLM's `ReasoningConfig` for a profile.
-
-    It is given token ids, as vLLM would encode the texts of markers without regard to Mistral's special tokens, and
-    would take the whole closing text for the marker that ends thinking where a parser does not name its own.
-    """
-    from vllm.config.reasoning import ReasoningConfig
-
-    config = ReasoningConfig(
-        reasoning_start_str=profile.start_text, reasoning_end_str=profile.closing
-    )
-    config._reasoning_start_token_ids = list(profile.start)
-    config._reasoning_end_token_ids = list(closing)
-    config._natural_reasoning_end_token_ids = list(profile.end)
-    return config
-
-
-def limits(config: Any, profile: ThinkingProfile) -> bool:
-    """Whether a running engine ends thinking with the markers of a profile; `config` is its `ReasoningConfig`."""
-    if config is None or not config.enabled:
-        return False
-    markers = config.reasoning_start_token_ids, config.natural_reasoning_end_token_ids
-    return markers == (list(profile.start), list(profile.end))
 
 
 def _model_type(config: Any) -> str:

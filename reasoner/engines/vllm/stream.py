@@ -1,8 +1,10 @@
 """One sequence while vLLM generates it: its text as it comes, where it must end, and its log-probabilities."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from reasoner.engine import (
     NO_LOGPROB,
@@ -19,7 +21,7 @@ from reasoner.models.thinking import first_stop
 
 
 def prepare(processor: Any, progress: dict[str, Progress]) -> None:
-    """Make vLLM's output processor tell how long sequences are, and keep log-probabilities as bare numbers.
+    """Make vLLM's output processor tell how long sequences are, and leave alternatives without texts.
 
     `progress` belongs to requests that are about to be added, by their names. Outputs of single tokens would tell the
     lengths too, at a hundred times the price.
@@ -33,11 +35,9 @@ def prepare(processor: Any, progress: dict[str, Progress]) -> None:
 
     def add_request(request: Any, *arguments: Any, **options: Any) -> None:
         add(request, *arguments, **options)
-        params = request.sampling_params
-        if params is not None and params.num_logprobs is not None:
-            states[request.request_id].logprobs_processor = KeptLogprobs(
-                params.num_logprobs, params.logprob_token_ids
-            )
+        if request.sampling_params is not None:
+            # Nobody reads the texts of alternatives, and to decode them takes most of the driver's time.
+            states[request.request_id].logprobs_processor.tokenizer = None
         if mine := progress.pop(request.external_req_id, None):
             watched[request.request_id] = mine
 
@@ -59,35 +59,22 @@ Row = tuple[float, ...]
 """The log-probabilities at one position: the sampled token's first, then the best or the watched ones, in order."""
 
 
-class KeptLogprobs:
-    """Stands for vLLM's own `LogprobsProcessor` of one sequence, which spends on ids, ranks and texts, unread here."""
-
-    cumulative_logprob = prompt_logprobs = prompt_token_id_logprobs = None
-
-    def __init__(self, count: int, watch: Sequence[int] | None) -> None:
-        self._width, self._watch = 1 + count, watch
-        self.logprobs: list[Row] = []
-
-    def update_from_output(self, output: Any) -> None:
-        """Keep the rows of the tokens of a step, without what other requests of the batch asked for."""
-        new = output.new_logprobs
-        if new is None:
-            return
-        rows = new.logprobs[:, : self._width].tolist()
-        if self._watch:
-            named = zip(
-                new.logprob_token_ids[:, : self._width].tolist(), rows, strict=True
-            )
-            tables = [(row[0], dict(zip(ids, row, strict=True))) for ids, row in named]
-            rows = [
-                [own, *(by_id[token] for token in self._watch)] for own, by_id in tables
-            ]
-        self.logprobs += map(tuple, rows)
-
-    def pop_prompt_logprobs(self) -> None:
-        """Nothing: prompts have none."""
-
-    pop_prompt_token_id_logprobs = pop_prompt_logprobs
+def rows_of(flat: Any, watch: TokenIds) -> list[Row] | None:
+    """The rows of vLLM's flat table of log-probabilities, with as many digits as numbers of 32 bits have."""
+    if flat is None:
+        return None
+    values = np.array(flat.logprobs).round(6).tolist()
+    spans = [*zip(flat.start_indices, flat.end_indices, strict=True)]
+    if not watch:
+        return [tuple(values[start:end]) for start, end in spans]
+    tables = (
+        (
+            values[start],
+            dict(zip(flat.token_ids[start:end], values[start:end], strict=True)),
+        )
+        for start, end in spans
+    )
+    return [(own, *(by_id[token] for token in watch)) for own, by_id in tables]
 
 
 def read_logprobs(
@@ -128,13 +115,13 @@ class EndedSequence(NamedTuple):
     computed: int
 
     @classmethod
-    def whole(cls, sequence: Any) -> "EndedSequence":
+    def whole(cls, sequence: Any, watch: TokenIds) -> "EndedSequence":
         """A sequence that vLLM returned at once."""
         ids = tuple(sequence.token_ids)
         return cls(
             ids,
             sequence.text,
-            sequence.logprobs,
+            rows_of(sequence.logprobs, watch),
             sequence.finish_reason,
             sequence.stop_reason,
             len(ids),
@@ -144,9 +131,10 @@ class EndedSequence(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends when it is due. A sequence of a model that thinks, which is decoded here, also ends at a stop string in its
-    final part, and in its thinking if asked. `on_text` receives each part without its markers; text that may begin a
-    marker or a stop string is held back until it is one or is not, and at the end it is left.
+    It ends when it is due, or falls below its floor. A sequence of a model that thinks, which is decoded here, also
+    ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
+    markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
+    left.
     """
 
     def __init__(
@@ -170,6 +158,8 @@ class SequenceStream:
         self._progress = (
             request.progress if request.progress and request.progress.due else None
         )
+        self._watch = request.watch
+        self._below = request.floor.watch() if request.floor else None
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
         self._texts: list[str] = []
@@ -217,7 +207,7 @@ class SequenceStream:
             return True
         if self._on_text and self._reader is None and delta.text:
             self._on_text(TextPiece(delta.text))
-        rows = delta.logprobs
+        rows = rows_of(delta.logprobs, self._watch)
         if rows is not None and self._rows is None:
             self._rows = []
         closing = (
@@ -238,11 +228,9 @@ class SequenceStream:
             ):
                 self._end = "stop", stop
                 return True
-        if (
-            self._progress
-            and not output.finished
-            and self._progress.reached(self._computed)
-        ):
+        due = self._progress and self._progress.reached(self._computed)
+        below = self._below and any(self._below(row[1:]) for row in rows or ())
+        if (due or below) and not output.finished:
             self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason
