@@ -62,7 +62,6 @@ MARKS = {
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
 OWN_ENGINES = {
-    "test_batch_real.py",
     "test_command.py",
     "test_examples.py",
     "test_thinking.py",

@@ -77,10 +77,6 @@ def test_dollars_price_each_kind_of_token_apart() -> None:
         ({"prompt": -1.0, "generated": 1.0}, "price prompt must be at least 0"),
         ({"prompt": 1.0, "generated": math.nan}, "price generated must be at least 0"),
         (
-            {"prompt": 1.0, "generated": 1.0, "verifier": math.inf},
-            "price verifier must be at least 0 and finite",
-        ),
-        (
             {"prompt": 1.0, "generated": 1.0, "cached": 1.5},
             "cached=1.5 must be at most the price of prompt=1.0",
         ),
@@ -112,13 +108,9 @@ def test_a_budget_is_read_from_text(text: str, budget: Budget) -> None:
     ("text", "complaint"),
     [
         ("", "budget '' has no unit"),
-        ("4000", "budget '4000' has no unit: write UNIT=AMOUNT"),
         ("token=4000", "did you mean 'tokens'"),
-        ("tokens=many", "tokens='many' is not a number"),
         ("tokens=0", "tokens=0 must be a positive number"),
-        ("tokens=-5", "tokens=-5 must be a positive number"),
         ("tokens=1.5", "tokens=1.5 must be a whole number"),
-        ("samples=1.2345k", "must be a whole number"),
         ("tokens=1,tokens=2", "tokens is given twice"),
     ],
 )
@@ -148,32 +140,6 @@ def test_a_negative_limit_is_refused(unit: str, limit: float) -> None:
 
 
 # The ledger
-
-
-def test_the_published_example_of_reserving_and_settling() -> None:
-    ledger = Ledger(Budget(tokens=1000))
-    first_tokens = ledger.fit(call, max_tokens=512)
-    first = ledger.reserve(call(first_tokens))
-    assert (first_tokens, ledger.reserved.tokens) == (512, 612)
-    second_tokens = ledger.fit(call, max_tokens=512)
-    second = ledger.reserve(call(second_tokens))
-    assert (second_tokens, ledger.reserved.tokens) == (288, 1000)
-    with pytest.raises(BudgetExhausted) as caught:
-        ledger.fit(call, max_tokens=512)
-    assert (caught.value.unit, caught.value.free, caught.value.limit) == (
-        "tokens",
-        0,
-        1000,
-    )
-    ledger.settle(first, call(150))
-    assert ledger.settled.tokens + ledger.reserved.tokens == 638
-    third_tokens = ledger.fit(call, max_tokens=512)
-    third = ledger.reserve(call(third_tokens))
-    assert third_tokens == 262
-    ledger.settle(second, call(288))
-    ledger.settle(third, call(262))
-    assert ledger.settled.tokens == 1000
-    assert (ledger.reserved.tokens, ledger.in_flight) == (0, 0)
 
 
 FITS = {

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import inspect
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ from importlib.metadata import (
     requires,
     version,
 )
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,6 @@ from reasoner.system.machine import BRINGS, CPU_OVERRIDES
 from tests.sweeps import cases
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", "tests")
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
@@ -81,66 +79,6 @@ def test_the_public_names_are_imported_on_first_use() -> None:
     assert reasoner.__version__ == version("reasoner-kit")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = reasoner.nothing
-
-
-def described_names() -> set[str]:
-    """Module-level names of the core that are followed by a docstring."""
-    described = set()
-    for path in chain(
-        (ROOT / "reasoner").rglob("*.py"), (ROOT / "evals").rglob("*.py")
-    ):
-        for statement, following in pairwise(ast.parse(path.read_text()).body):
-            target = (
-                getattr(statement, "target", None)
-                or (getattr(statement, "targets", None) or [None])[0]
-            )
-            if isinstance(target, ast.Name) and isinstance(following, ast.Expr):
-                described.add(target.id)
-    return described
-
-
-@pytest.mark.parametrize("module", PUBLIC)
-def test_every_public_name_is_documented(module: str) -> None:
-    described, silent = described_names(), []
-    for name in PUBLIC[module].split():
-        public = getattr(importlib.import_module(module), name)
-        if (
-            not (inspect.isclass(public) or inspect.isfunction(public))
-            or public.__module__ == "builtins"
-        ):
-            silent += [] if name in described else [name]
-            continue
-        members = {
-            f"{name}.{key}": member
-            for key, member in vars(public).items()
-            if not key.startswith("_")
-        }
-        for key, member in {
-            name: public,
-            **(members if inspect.isclass(public) else {}),
-        }.items():
-            function = getattr(member, "fget", None) or getattr(
-                member, "__func__", member
-            )
-            # A dataclass without a docstring gets its signature as one.
-            generated = inspect.isclass(member) and (member.__doc__ or "").startswith(
-                f"{name}("
-            )
-            if (inspect.isroutine(function) or inspect.isclass(member)) and (
-                not function.__doc__ or generated
-            ):
-                silent.append(key)
-    assert silent == []
-
-
-def test_every_module_says_what_it_is() -> None:
-    silent = [
-        str(path)
-        for folder in SOURCES[:4]
-        for path in (ROOT / folder).rglob("*.py")
-        if not ast.get_docstring(ast.parse(path.read_text()))
-    ]
-    assert silent == []
 
 
 UV = Path(sys.executable).with_name("uv")

@@ -12,11 +12,9 @@ SPACE = CodeSpace()
 
 READ: list[tuple[str, str | None, str]] = [
     ("So:\n```python\nx = 1\n```\nDone.", "x = 1\n", "form"),
-    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"),
     ("```\nx = 1\n```", "x = 1\n", "form"),
     ("```python\nx = 1\n```\nor\n```python\nx = 2\n```\n", "x = 2\n", "form"),
     ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"),
-    ("```bash\nls\n```", None, ""),
     ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n", "form"),
     (
         "1. So:\n   ```python\n   def f():\n       return 1\n   ```",
@@ -28,11 +26,8 @@ READ: list[tuple[str, str | None, str]] = [
         'def f():\n    """\n    ```\n    """\n',
         "form",
     ),
-    ("```python\nx = 1\n", "x = 1\n", "alone"),
     ("```python\ndef f(", None, ""),
     ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"),
-    ("```python\n\n```", None, ""),
-    ("x = 1", None, ""),
     ("<think>```python\nx = 1\n```", None, ""),
     (
         "<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```",
@@ -40,7 +35,6 @@ READ: list[tuple[str, str | None, str]] = [
         "form",
     ),
     ("y = 1\n```\nSo:\n```python\nx = 1\n```", "x = 1\n", "form"),
-    ("```python\r\nx = 1\r\n```", "x = 1\r\n", "form"),
     ("<answer>\n```python\nx = 1\n```\n</answer>\nThis sets x.", "x = 1\n", "form"),
 ]
 
@@ -141,12 +135,9 @@ def one(a: str, b: str) -> bool:
     [
         ("x = 1", "x=1  # one\n\n", True),
         ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
-        ("x = 'a'", 'x = "a"', True),
         ("x = 1", "x = 2", False),
-        ("x = 1", "y = 1", False),
         ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False),
         ("no code here", "no  code here", False),
-        ("no code here", "no code here   \n\n", True),
         (f"x = 1\n#{'y' * MAX_PARSED}", f"x=1\n#{'y' * MAX_PARSED}", False),
         ("x = " + "(" * 99 + "1" + ")" * 99, "x = " + "(" * 99 + "1" + ")" * 99, True),
     ],
@@ -186,22 +177,13 @@ def test_no_text_makes_it_raise(text: str) -> None:
 
 HOSTILE = [
     "(" * TAIL,
-    "-" * (MAX_PARSED - 1) + "1",
     "not " * (MAX_PARSED // 4 - 1) + "1",
-    "1" + "+1" * (MAX_PARSED // 2 - 1),
     "a" + ".a" * (MAX_PARSED // 2 - 1),
-    "f" + "()" * (MAX_PARSED // 2 - 1),
     "lambda:" * (MAX_PARSED // 7 - 1) + "1",
     "1 if 1 else " * (MAX_PARSED // 12 - 1) + "1",
     "if 1:\n 1\n" + "elif 1:\n 1\n" * (MAX_PARSED // 11 - 1),
-    "[" * 59 + "]" * 59,
-    "9" * MAX_PARSED,
-    "```\n" * (TAIL // 4),
-    "```python\n" * (TAIL // 10),
     " " * TAIL,
-    "\n" * TAIL,
     "~" * TAIL,
-    "```" + "x" * TAIL,
 ]
 
 

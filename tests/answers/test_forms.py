@@ -361,31 +361,15 @@ def test_reading_never_raises_and_an_answer_has_a_key(text: str) -> None:
             "<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>8<|return|>",
             "8",
         ),
-        (
-            "<|channel|>final<|message|>8<|end|><|start|>assistant<|channel|>analysis<|message|>9",
-            "8",
-        ),
-        ("<|channel|>analysis<|message|>7", None),
         ("analysisWe try 7.assistantfinal8", "8"),
         ("analysisWe try 7.", None),
         ("analysis of the data: 7", "analysis of the data: 7"),
         ("[THINK]7[/THINK]8", "8"),
-        ("<seed:think>7</seed:think>8", "8"),
         ("\u25c1think\u25b77\u25c1/think\u25b78", "8"),
-        ("<|channel>thought\n7<channel|>8", "8"),
-        ("<|begin_of_thought|>7<|end_of_thought|>8", "8"),
         ("<think>a<think>b</think>c", "c"),
-        ("8<reflection>7</reflection>\n", "8"),
         ("6</think>7<think>8", "7<think>8"),
         ("The tag <think> opens it: 7", "The tag <think> opens it: 7"),
-        ("<mm:think>7", None),
-        ("<|plamo:begin_think:plamo|>7<|plamo:end_think:plamo|>8", "8"),
         ("Here's my thought process: 7 Here's my response: 8", " 8"),
-        ("<THINK>7</THINK>8", "8"),
-        (
-            "Here are my reasoning steps:\n7\n[BEGIN FINAL RESPONSE]\n8\n[END FINAL RESPONSE]\n",
-            "\n8\n",
-        ),
         ("<|im_start|>think\n7\n<|im_start|>answer\n8", "\n8"),
         (
             "<|open|>think<|sep|>7<|close|>think<|sep|><|open|>response<|sep|>8",
@@ -446,9 +430,7 @@ def test_auto_takes_the_kind_that_the_question_asks_for(
         ("numbers", UnknownName, "did you mean 'number'"),
         ("choice", UsageError, "lists no options"),
         ("number:extract=model", UsageError, "extract must be"),
-        ("number:cut=keep", UsageError, "cut must be"),
         ("json:pattern=x", UnknownName, "pattern"),
-        ("math:seconds=0", UsageError, "seconds"),
     ],
 )
 def test_a_kind_that_does_not_exist_is_refused(
@@ -473,9 +455,7 @@ def test_a_choice_has_2_to_26_options_and_asks_for_their_labels() -> None:
     ("text", "normal"),
     [
         ("The  Cat, a dog -- AN ape!", "cat dog ape"),
-        ("don't", "dont"),
         ("theater an\tda\nthe", "theater da"),
-        ("", ""),
     ],
 )
 def test_the_normal_form_is_squads(text: str, normal: str) -> None:

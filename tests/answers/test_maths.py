@@ -264,26 +264,17 @@ def test_reference_answers_are_read_back_and_accepted(form: str) -> None:
 
 TOO_COMPLEX: list[tuple[str, str]] = [
     ("x" * (MAX_LENGTH + 1), "longer than"),
-    ("(" * (MAX_NESTING + 1), "nested deeper"),
     ("{[(" * 22, "nested deeper"),
     ("1" * (MAX_RUN + 1), "digits in a row"),
     ("9^{9^{9}}", "a power"),
-    ("9^9^9", "a power"),
-    ("9**9**9", "a power"),
     ("9^{(9^9)}", "a power"),
-    ("(9)^(9)^(9)", "a power"),
     ("2^{10!}", "a power"),
-    ("2^{-100000}", "a power"),
     ("x^123456", "a power"),
     ("10000!", "a factorial"),
-    ("(10^8)!", "a factorial"),
     ("((9!)!)!", "a factorial"),
     ("\\prod_{i=1}^{10000} i", "a sum"),
-    ("\\sum_{i=1}^{n} i^i", "a sum"),
     ("\\binom{100000}{3}", "a sum"),
-    ("{10^8 \\choose 3}", "a sum"),
     ("__import__('os')", "code"),
-    ("lambda: 0", "code"),
     ("eval(1)", "code"),
 ]
 
@@ -300,16 +291,11 @@ WITHIN = [
     "x" * MAX_LENGTH,
     "(" * MAX_NESTING + ")" * MAX_NESTING,
     "1" * MAX_RUN,
-    "e^{x^2}",
     "2^{2^n}",
     "2^{2005}",
-    "x^{-1/2}",
     "9999!",
-    "n!",
-    "\\frac{10!}{3!7!}",
     "\\binom{10}{5}",
     "\\sum_{i=1}^{n} i",
-    "\\lambda + important",
     "(x+1)^2(x-1)^3",
 ]
 
@@ -319,9 +305,7 @@ def test_what_people_write_is_within_the_limits(text: str) -> None:
     assert too_complex(text) is None
 
 
-@pytest.mark.parametrize(
-    "frame", ["${}$", "$${}$$", r"\({}\)", r"\[ {} \]", r"**$\boxed{{{}}}$.**", "`{}`"]
-)
+@pytest.mark.parametrize("frame", ["${}$", r"\[ {} \]", r"**$\boxed{{{}}}$.**"])
 def test_what_sets_an_answer_off_is_taken_off(frame: str) -> None:
     assert bare(frame.format("x")) == "x"
     assert bare(f"{frame.format('x')} and 2") != "x"

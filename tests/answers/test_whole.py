@@ -180,18 +180,12 @@ def test_two_answers_are_the_same_if_and_only_if_the_values_are(
     [
         ('Here it is:\n```json\n{"a": 1}\n```\nDone.', {"a": 1}),
         ("```\n[1]\n```\nor rather\n```json\n[2]\n```", [2]),
-        ("```python\nprint(1)\n```\nIt prints:\n```\n[2]\n```", [2]),
         ('1. So:\n   ```JSON\r\n   {"a": 1}\r\n   ```', {"a": 1}),
-        ('~~~json\n{"a": 1}\n~~~', {"a": 1}),
         ('```json\n{"a": 1}', None),
-        ('```yaml\n"a"\n```', None),
         ('```json\n{"a": \n```\n', None),
-        ('{"a": 1} and more', None),
         ("[" * 100_000, None),
         ("NaN", None),
         ("9" * 5000, None),
-        ("", None),
-        ("1e400", None),
     ],
 )
 def test_a_reply_is_read_as_a_whole_or_by_its_last_fenced_block(

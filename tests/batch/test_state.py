@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,10 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
         return varied(request)
 
     async def answered() -> list[AnswerLine]:
-        options = {"strategy": SelfConsistency(3), "engine": ScriptedEngine(script)}
+        options: dict[str, Any] = {
+            "strategy": SelfConsistency(3),
+            "engine": ScriptedEngine(script),
+        }
         return [
             line
             async for line in answer_rows(

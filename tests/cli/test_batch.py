@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,7 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import EngineDied, RequestLost
-from reasoner.system import machine
+from reasoner.errors import RequestLost
 from reasoner.types import Completion
 from tests.cli.command import Ended, Run
 from tests.helpers import largest_file
@@ -82,7 +80,6 @@ NOTES = [
 @pytest.mark.parametrize(
     ("given", "written"),
     [
-        ("jsonl", "csv"),
         ("csv", "parquet"),
         ("parquet", "jsonl"),
         ("jsonl.gz", "jsonl"),
@@ -159,18 +156,6 @@ def test_values_of_several_types_are_json_in_a_table(run: Run, tmp_path: Path) -
     assert [row["late"] for row in found] == [None, 1, 2, 3, 4, 5]
 
 
-def test_a_missing_package_is_named_with_its_extra(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "missing", lambda *modules: list(modules))
-    ended = batch(
-        run, write(tmp_path / "q.jsonl", questions(1)), "-o", tmp_path / "a.parquet"
-    )
-    assert ended.code == 2
-    assert "needs pyarrow: run" in ended.error
-    assert "reasoner-kit[parquet]" in ended.error
-
-
 # Budgets
 
 
@@ -200,22 +185,6 @@ def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(
     assert (
         spent(second) + spent([row for row in first if row["answer"] is None]) <= 9000
     )
-
-
-@pytest.mark.parametrize(("limit", "answered"), [(300, True), (12, False)])
-def test_each_question_has_its_own_budget_which_is_final(
-    limit: int, answered: bool, run: Run, tmp_path: Path
-) -> None:
-    source, answers = write(tmp_path / "q.jsonl", questions(4)), tmp_path / "a.jsonl"
-    assert (
-        batch(run, source, "-o", answers, "--each", f"tokens={limit}", "-n", 32).code
-        == 0
-    )
-    assert {(row["ended_by"], row["answer"] is not None) for row in read(answers)} == {
-        ("budget", answered)
-    }
-    assert max(row["tokens"] for row in read(answers)) <= limit
-    assert not (tmp_path / "a.jsonl.state").exists()
 
 
 # Continuing
@@ -428,38 +397,7 @@ def test_a_question_that_fails_is_asked_again_by_the_same_command(
     assert sorted(int(row["row"]) for row in read(answers)) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("error", [EngineDied("it died")])
-def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(
-    error: Exception, run: Run, tmp_path: Path
-) -> None:
-    source, answers = write(tmp_path / "q.jsonl", questions(40)), tmp_path / "a.jsonl"
-    with failing(error, *range(10, 41)):
-        ended = batch(run, source, "-o", answers, "-n", 2, "--concurrency", 4)
-    assert ended.code == 4
-    assert f"error: {error}" in ended.err
-    assert ended.err.splitlines()[-1].endswith("the same command continues")
-    assert 6 <= len(read(answers)) < 30
-    assert batch(run, source, "-o", answers, "-n", 2, "--concurrency", 4).code == 0
-    assert sorted(row["row"] for row in read(answers)) == list(range(1, 41))
-
-
 # Progress
-
-
-def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(
-    run: Run, tmp_path: Path
-) -> None:
-    source = write(tmp_path / "q.jsonl", questions(40))
-    lines = batch(
-        run, source, "-o", tmp_path / "a.jsonl", "-n", 2, "-b", "tokens=90k"
-    ).err.splitlines()
-    assert next(line for line in lines if line.startswith("0 of 40 rows")).startswith(
-        "0 of 40 rows · 1 sample · "
-    )
-    [middle] = [line for line in lines if line.startswith("16 of 40 rows")]
-    assert re.search(r" rows/s · .* samples · .* of 90,000", middle)
-    assert lines[-1].startswith("40 of 40 rows")
-    assert batch(run, source, "-o", tmp_path / "b.jsonl", "-n", 2, "-q").err == ""
 
 
 def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(
@@ -493,22 +431,6 @@ def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(
     assert (
         "kind of answer"
         not in batch(run, write(tmp_path / "n.jsonl", questions(2)), "-s", "single").err
-    )
-
-
-def test_a_file_of_windows_is_read_with_a_note(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "q.csv").write_bytes(
-        "Frage nr.;Frage\n1;Wie groß ist 3 + 4?\n".encode("cp1252")
-    )
-    ended = batch(
-        run, tmp_path / "q.csv", "--columns", "question:Frage", "-s", "single"
-    )
-    assert json.loads(ended.out)["Frage"] == "Wie groß ist 3 + 4?"
-    assert ended.err.splitlines()[0].startswith(
-        "note: q.csv is not UTF-8 and is read as cp1252"
-    )
-    assert batch(run, tmp_path / "q.csv").error.endswith(
-        "has no column 'question' (it has Frage nr., Frage): give --columns question:Frage"
     )
 
 

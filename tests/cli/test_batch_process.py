@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import MAIN, GatedServer, Run, finish, start
+from tests.cli.command import GatedServer, Run, finish, start
 from tests.waiting import wait_until
 
 COUNT = 90
@@ -74,22 +74,6 @@ def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(
     )
 
 
-def test_a_killed_batch_keeps_its_budget_and_makes_its_table_at_the_end(
-    folder: Path, run: Run
-) -> None:
-    from pyarrow import parquet
-
-    command = (*COMMAND, "-b", f"tokens={COUNT * 400}", "-o", "a.parquet")
-    killed_after(9, folder / "a.parquet.state/answers.jsonl", *command)
-    assert not (folder / "a.parquet").exists()
-    # A sample that the budget cuts short may leave a row without an answer.
-    assert run(*command, stdin=ROWS.encode()).code in (0, 3)
-    rows = parquet.read_table(folder / "a.parquet").to_pylist()
-    assert sorted(row["row"] for row in rows) == list(range(1, COUNT + 1))
-    # A question that was cut off continues where it was, so each cost is counted once.
-    assert sum(row["tokens"] for row in rows) <= COUNT * 400
-
-
 def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(
     folder: Path, run: Run
 ) -> None:
@@ -137,18 +121,3 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     process.stdout.close()
     process.stdout = None
     assert finish(process) == (0, "", "")
-
-
-SERVER = ("h11", "prometheus_client", "starlette", "uvicorn")
-SERVERLESS = (
-    *MAIN[:2],
-    f"import sys; sys.modules |= dict.fromkeys({SERVER}); {MAIN[2]}",
-)
-
-
-def test_a_server_names_the_packages_that_it_lacks() -> None:
-    served = finish(start("serve", "-e", "simulated", command=SERVERLESS))
-    assert (served.code, served.out) == (2, "")
-    assert served.error.startswith(
-        "error: a server needs prometheus_client, starlette, uvicorn: run "
-    )

@@ -188,11 +188,3 @@ def test_given_arguments_are_checked_and_shown(
         ended = run("doctor", "-e", spec)
         assert (ended.code, ended.err.count("\n")) == (2, 1)
         assert complaint in ended.err
-
-
-def test_only_vllm_is_started_here(run: Run) -> None:
-    ended = run("doctor", "--start", "--base-url", "http://127.0.0.1:9/v1")
-    assert (ended.code, ended.error) == (
-        2,
-        "error: --start has no effect: only vllm is started here; omit it",
-    )

@@ -8,7 +8,6 @@ import pytest
 
 from tests.calibration.profiles import VOTE, bin_of, calibrated, row
 from tests.cli.command import Ended, Run
-from tests.engines.fake_server import FakeServer
 
 SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
@@ -239,30 +238,6 @@ def test_what_rates_is_what_was_measured_with(tmp_path: Path, run: Run) -> None:
 
 
 # A server
-
-
-def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
-    with FakeServer() as server:
-        solved = run("solve", "How many?", "--base-url", server.url)
-        task = tmp_path / "q.jsonl"
-        task.write_text('{"question": "How many?", "answer": "4"}\n')
-        rated = run(
-            "eval",
-            f"jsonl:{task}",
-            "-s",
-            "single",
-            "--base-url",
-            server.url,
-            "--out",
-            str(tmp_path / "run"),
-        )
-    assert (solved.code, solved.out) == (0, "4\n")
-    assert rated.code == 0, rated.err
-    refused = run("solve", "How many?", "-e", "vllm", "--base-url", server.url)
-    assert (refused.code, refused.error) == (
-        2,
-        "error: engine vllm takes no --base-url: omit it",
-    )
 
 
 # A replay

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Budget
 from reasoner.cli.progress import QuestionProgress
-from reasoner.cli.terminal import Terminal, labelled, wrapped
+from reasoner.cli.terminal import Terminal, wrapped
 from tests.cli.command import ONE_AT_ONCE, GatedServer, Pty, Screen
 
 ASK = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=100k")
@@ -103,31 +103,6 @@ def test_a_note_stays_above_the_live_line() -> None:
     screen = Screen(40)
     screen.show(raw)
     assert screen.lines == ["before", "converting [the] model[U+001B][2J", "after"]
-
-
-def test_lines_end_between_words_and_no_word_is_broken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    long = "/folder/" + "x" * 60
-    rows = [
-        ("model", f"in {long}"),
-        ("note", "word " * 20),
-        ("note", "again"),
-        ("a\x1b[2J", ""),
-    ]
-    assert labelled(rows).split("\n") == [
-        "model        in",
-        f"             {long}",
-        "note         word word word word word",
-        *["             word word word word word"] * 3,
-        "             again",
-        "a[U+001B][2J",
-    ]
-    assert (
-        labelled([("one", "1"), ("a label of some words", "2")])
-        == "one\n  1\na label of some words\n  2"
-    )
 
 
 WORDS = st.lists(

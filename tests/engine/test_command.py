@@ -111,7 +111,7 @@ def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     assert [line for line in lines if not line.startswith(known)] == []
 
 
-@pytest.mark.parametrize("moment", ["starting", "solving"])
+@pytest.mark.parametrize("moment", ["solving"])
 def test_an_interrupt_ends_it_and_leaves_no_process(
     moment: str, embedded_model: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 
 from reasoner.engines.vllm.build import installed_build, prepare_environment
-from reasoner.engines.vllm.parts import SequencePrefix, ThinkingMarks, split_parts
 from reasoner.engines.vllm.rendering import PromptRenderer
 from reasoner.models.families import Arguments
 from reasoner.models.probing import find_profile
@@ -269,74 +268,6 @@ def test_deepseek_v32_opens_thinking_where_it_is_asked_to(config: Any) -> None:
     )
     assert not renderer.reader.opens(profile, CHAT, profile.levels["none"])
     assert renderer.reader.opens(profile, CHAT, profile.levels["high"])
-
-
-def test_mistral_marks_thinking_by_special_tokens(config: Any, tmp_path: Path) -> None:
-    import json
-
-    import mistral_common
-    from mistral_common.protocol.instruct.validator import ValidationMode
-    from transformers.tokenization_mistral_common import MistralCommonBackend
-    from vllm.renderers.mistral import MistralRenderer
-    from vllm.tokenizers.mistral import MistralTokenizer
-
-    data = json.loads(
-        (
-            Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
-        ).read_text("utf-8")
-    )
-    names = [
-        "<unk>",
-        "<s>",
-        "</s>",
-        "[INST]",
-        "[/INST]",
-        "[AVAILABLE_TOOLS]",
-        "[/AVAILABLE_TOOLS]",
-        "[TOOL_RESULTS]",
-        "[/TOOL_RESULTS]",
-        "[TOOL_CALLS]",
-        "[IMG]",
-        "<pad>",
-        "[IMG_BREAK]",
-        "[IMG_END]",
-        "[PREFIX]",
-        "[MIDDLE]",
-        "[SUFFIX]",
-        "[SYSTEM_PROMPT]",
-        "[/SYSTEM_PROMPT]",
-        "[TOOL_CONTENT]",
-    ]
-    names += [f"<SPECIAL_{at}>" for at in range(len(names), 32)] + [
-        "[ARGS]",
-        "[CALL_ID]",
-        "[THINK]",
-        "[/THINK]",
-    ]
-    data["special_tokens"] = [
-        {"rank": at, "token_str": name, "is_control": True}
-        for at, name in enumerate(names)
-    ]
-    data["config"]["version"] = "v13"
-    (tmp_path / "tekken.json").write_text(json.dumps(data), encoding="utf-8")
-    file = str(tmp_path / "tekken.json")
-    tokenizer = MistralTokenizer(
-        MistralCommonBackend(tokenizer_path=file, mode=ValidationMode.test)
-    )
-    renderer = PromptRenderer(MistralRenderer(config, tokenizer))
-    profile = profile_of_case(renderer, "mistralai/Magistral-Small-2509", "mistral")
-    assert (profile.when, profile.parser, profile.levels) == ("always", "mistral", {})
-    assert (profile.start, profile.end) == ((34,), (35,))
-    assert len(renderer.encode("[THINK]")) > 1
-    marks, head = ThinkingMarks.of(profile, tokenizer), renderer.chat(CHAT)
-    assert not renderer.reader.opens(profile, (Message("user", "[THINK]"),), {})
-    ids = renderer.marked("[THINK]hm[/THINK]It is 7")
-    parts = split_parts(ids, SequencePrefix(head, 0, False), marks, tokenizer)
-    assert (parts.thinking, parts.final, parts.tokens) == (
-        "hm",
-        "It is 7",
-        len(renderer.encode("hm")) + 2,
-    )
 
 
 def test_text_that_continues_a_reply_gets_no_blank_from_its_tokenizer(

@@ -25,9 +25,7 @@ GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=0)
 QUESTION = Question.of("Which of these is a fish?\n\nA) cow\nB) trout\nC) bee\nD) oak")
 
 
-@pytest.mark.parametrize(
-    "text", ["Tell me about the sea.", "What is 12 * 12?", "Name a colour."]
-)
+@pytest.mark.parametrize("text", ["Tell me about the sea."])
 def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(
     engine: VllmEngine, text: str
 ) -> None:
@@ -73,7 +71,7 @@ def test_a_watched_token_may_be_impossible() -> None:
     )
 
 
-@pytest.mark.parametrize("stop", [(), ("\n",), ("is",)])
+@pytest.mark.parametrize("stop", [("\n",), ("is",)])
 def test_the_text_and_its_end_are_the_same_with_and_without(
     engine: VllmEngine, stop: tuple[str, ...]
 ) -> None:

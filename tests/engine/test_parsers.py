@@ -241,19 +241,12 @@ CALL: Final = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>
 CHANNELS: Final = [
     (f"{HEAD}{NEXT}<|channel|>final<|message|>7<|return|>", "hm", "7"),
     (f"{HEAD}{NEXT}<|channel|>final <|constrain|>json<|message|>7", "hm", "7"),
-    (f"{HEAD}{NEXT}<|channel|>final json<|message|>7", "hm", "7"),
     (f"{HEAD}{NEXT}{CALL}<|call|>", "hm", ""),
-    (
-        f"{HEAD}{NEXT} to=functions.f<|channel|>commentary json<|message|>{{}}<|call|>",
-        "hm",
-        "",
-    ),
     (
         f"{HEAD}{NEXT}<|channel|>commentary<|message|>I look.{NEXT}<|channel|>final<|message|>7",
         "hm",
         "I look.\n7",
     ),
-    (f"{HEAD}{NEXT}{HEAD}{NEXT}<|channel|>final<|message|>7", "hm\nhm", "7"),
     ("<|channel|>final<|message|>7", "", "7"),
     (f"{HEAD}{NEXT}", "hm", None),
     (HEAD, "hm", None),

@@ -44,12 +44,6 @@ def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
             "vLLM refused the request: .*out-of-vocab",
         ),
         (
-            SamplingParams(
-                max_tokens=4, bad_words=tuple(f"word{number}" for number in range(600))
-            ),
-            "Too many bad words",
-        ),
-        (
             SamplingParams(max_tokens=4, lora="./mine"),
             "lora=./mine needs a server: start `vllm serve",
         ),

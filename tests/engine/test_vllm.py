@@ -2,22 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from reasoner import (
-    Answer,
-    Prompt,
-    Question,
-    SamplingParams,
-    solve_many_sync,
-    solve_sync,
-)
+from reasoner import Prompt, Question, SamplingParams, solve_many_sync, solve_sync
 from reasoner.budget import Cost
-from reasoner.engine import SampleRequest, TokenIds, reset_caches
+from reasoner.engine import SampleRequest, TokenIds
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import EngineDied
 from reasoner.stopping.confidence import (
@@ -25,17 +17,8 @@ from reasoner.stopping.confidence import (
     group_confidences,
     token_confidence,
 )
-from reasoner.strategy import (
-    Plan,
-    Sample,
-    cancel,
-    next_finished,
-    propose,
-    sample,
-    start,
-)
 from reasoner.trace.events import AnswerExtracted, Dropped, Event, Sampled
-from reasoner.types import Completion, VoteState
+from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency
 from tests.engine.tiny_model import tiny_llama
 
@@ -52,25 +35,6 @@ async def draw(
         for index, seed in enumerate(seeds)
     ]
     return list(await asyncio.gather(*(engine.sample(request) for request in requests)))
-
-
-def test_the_lengths_of_sequences_in_flight_are_told(engine: VllmEngine) -> None:
-    async def test() -> None:
-        endless = SamplingParams(max_tokens=400, logit_bias=((2, -100.0), (0, -100.0)))
-        works = [
-            asyncio.ensure_future(draw(engine, ESSAY, endless, [seed]))
-            for seed in range(2)
-        ]
-        while len(told := engine.lengths) < 2 or not all(told):
-            assert not any(work.done() for work in works)
-            await asyncio.wait(works, timeout=0.01)
-        assert max(told) <= 400
-        for work in works:
-            work.cancel()
-        await asyncio.wait(works)
-        assert engine.lengths == []
-
-    asyncio.run(test())
 
 
 def test_every_token_of_the_engine_is_in_the_ledger(engine: VllmEngine) -> None:
@@ -110,26 +74,6 @@ def test_siblings_share_their_prompt_in_whole_blocks(engine: VllmEngine) -> None
     tokens = drawn[0].usage.prompt_tokens
     whole = (tokens - 1) // 32 * 32
     assert sorted(one.usage.cached_tokens for one in drawn) == [0] + [whole] * 7
-
-
-def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
-    prompt = Prompt.chat(
-        "Another sentence that no other test uses, for its blocks to be new. " * 12
-        + ADD
-    )
-    cached = [
-        asyncio.run(_cached(engine, prompt, empty=empty))
-        for empty in (False, False, True)
-    ]
-    assert cached[0] == cached[2] == 0
-    assert cached[1] >= 3 * 32
-
-
-async def _cached(engine: VllmEngine, prompt: Prompt, *, empty: bool) -> int:
-    if empty:
-        await reset_caches(engine)
-    [one] = await draw(engine, prompt, SamplingParams(max_tokens=1), [0])
-    return one.usage.cached_tokens
 
 
 def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
@@ -302,45 +246,6 @@ async def check_two_engines(engine: VllmEngine, tiny: VllmEngine) -> None:
             assert tuple(together) == alone
     finally:
         await tiny.close()
-
-
-@dataclass(frozen=True, slots=True)
-class CancelHalf:
-    """Starts eight long samples, and cancels all others when the first short one is there."""
-
-    uses_verifier: ClassVar[bool] = False
-
-    def plan(self, question: Question) -> Plan[Answer | None]:
-        long = []
-        for _ in range(8):
-            handle = yield from start(
-                Sample((ESSAY,), params=SamplingParams(max_tokens=400))
-            )
-            long.append(handle)
-        yield from start(
-            Sample((question.prompt,), params=SamplingParams(max_tokens=12))
-        )
-        yield from next_finished()
-        for handle in long:
-            yield from cancel(handle)
-        drawn = yield from sample(question.prompt, params=SamplingParams(max_tokens=60))
-        answer = question.read(drawn[0])
-        yield from propose(answer, VoteState())
-        return answer
-
-
-def test_cancelled_work_is_freed_and_booked(engine: VllmEngine) -> None:
-    events: list[Event] = []
-    solution = solve_sync(Question.of(ADD), CancelHalf(), engine, trace=events.append)
-    dropped = [event for event in events if isinstance(event, Dropped)]
-    assert solution.error is None
-    assert [event.why for event in dropped] == ["cancelled"] * 8
-    assert all(event.usage is not None for event in dropped)
-    assert solution.cost.cancelled_tokens == sum(
-        e.usage.generated_tokens for e in dropped if e.usage
-    )
-    assert 8 <= solution.cost.cancelled_tokens < 8 * 400
-    assert solution.cost.samples == 10
 
 
 def test_death_is_survived_once_and_told_the_second_time(

@@ -65,7 +65,6 @@ def test_a_recorder_without_its_file_changes_nothing(
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ValueError(), "ValueError"),
         (KeyError("layers.0.w"), "KeyError: 'layers.0.w'"),
         (
             ValueError(
@@ -80,7 +79,6 @@ def test_a_recorder_without_its_file_changes_nothing(
             ),
             "No room",
         ),
-        (ValueError("word " * 200), ("word " * 200)[:299] + "…"),
     ],
 )
 def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
@@ -90,11 +88,6 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
 @pytest.mark.parametrize(
     ("cause", "cpu", "said"),
     [
-        (
-            "To serve one request 0.18 GiB KV cache is needed",
-            True,
-            "kv_gib or max_model_len",
-        ),
         (
             "To serve one request 0.18 GiB KV cache is needed",
             False,
@@ -109,22 +102,6 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
             "Free memory on device cuda:0 (3.1/79.1 GiB) on startup is less than desired GPU memory utilization",
             False,
             "another process uses this GPU: end it, ask it with --base-url if it is a server",
-        ),
-        (
-            "Error while deserializing header: incomplete metadata",
-            True,
-            "the file of the weights is damaged",
-        ),
-        (
-            "heads (9) must be divisible by tensor parallel size (2)",
-            True,
-            "tensor_parallel_size or device_ids",
-        ),
-        ("torch.float16 is not supported", True, "change the engine's option dtype"),
-        (
-            "its process ended with code -9 (killed)",
-            False,
-            "it may have had too little memory",
         ),
         (
             "its process ended with code 1",

@@ -133,8 +133,6 @@ def test_a_key_among_the_names_of_models_is_not_shown_and_the_model_is_still_ask
     ("address", "shown"),
     [
         ("htp://me:word@host/v1", "htp://***@host/v1"),
-        ("me:word@host/v1", "***@host/v1"),
-        ("http://me:w@rd@host:x/v1", "http://***@host:x/v1"),
         ("http://me:w://rd?@host:x/v1", "http://***@host:x/v1"),
         ("http://host/v1?key=word", "http://host/v1?***"),
     ],

@@ -45,11 +45,6 @@ def test_the_name_of_the_model_tells_how_it_thinks_and_the_tokenizer_the_ids_of_
         assert (profile(server) is None) == (when == "on_request")
 
 
-def test_a_model_of_unknown_name_does_not_think() -> None:
-    with FakeServer(opens=True) as server:
-        assert profile(server) is None
-
-
 def test_the_option_overrides_the_name() -> None:
     with FakeServer(root=ALWAYS) as server:
         assert profile(server, reasoning_parser="none") is None
@@ -243,7 +238,6 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
     [
         ("<mm:think>", "</mm:think>"),
         ("Here is my thought process:", "Here is my response:"),
-        ("[THINK]", "[/THINK]"),
     ],
 )
 def test_a_server_of_an_unknown_model_shows_how_it_thinks(

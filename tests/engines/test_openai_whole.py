@@ -83,7 +83,6 @@ def test_each_sequence_is_a_request_with_its_own_seed(vllm: bool) -> None:
         ({"prompt_tokens": 7, "completion_tokens": 6}, "abc", [], Usage(7, 0, 6)),
         (None, "abc", [], Usage(90, 0, 4)),
         (None, "x" * 99, [], Usage(90, 0, 10)),
-        (None, "a", [1, 2], Usage(90, 0, 2)),
     ],
 )
 def test_what_is_not_counted_is_what_was_sent_or_a_bound(
@@ -169,13 +168,10 @@ def test_nobody_can_tell_what_a_broken_whole_reply_cost(
     "body",
     [
         "",
-        '{"choices": []}',
-        '{"choices": [{"message": 7}]}',
         '{"choices": [{"message": {"content": 7}}]}',
         '{"choices": [{"message": {"content": "x"}, "finish_reason": 7}]}',
         "[" * 100_000,
         '{"error": {"message": "engine died"}}',
-        '{"choices": [{"message": {"content": "x"}}], "usage": 7}',
         '{"choices": [{"message": {"content": "x"}, "token_ids": ['
         + "1," * 200
         + "1]}]}",

@@ -47,7 +47,7 @@ def replies(
     return [completion.text for completion in drawn]
 
 
-SCALARS = st.one_of(
+SCALARS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just(True),
     st.builds(dict, const=st.sampled_from((None, 7, "a", [1]))),
     st.builds(
@@ -160,8 +160,6 @@ def test_a_schema_lets_a_reply_say_its_answer(schema: Any, value: Any) -> None:
             {"$ref": "https://example.com/schema"},
             r"outside of itself: put it into \$defs",
         ),
-        ({"$ref": "#/$defs/none"}, "is no JSON schema"),
-        ({"properties": 7, "type": "object"}, "is no JSON schema"),
         ({"type": "text"}, "is no JSON schema"),
         ({"minLength": 10**9}, "keyword minLength"),
         ({"type": "string", "pattern": "("}, "keyword pattern"),
@@ -249,15 +247,9 @@ marker for `[[ ## completed ## ]]`."""
     [
         (("What is 3 + 4?",), "The answer is 7"),
         (("What is 3 + 4?\n\nReply with the number only.",), "7"),
-        (("What is 3 + 4?\n\nAnswer in JSON.",), '{"answer": 7}'),
-        (("What is 3 + 4?\n\nAnswer with one JSON value and nothing else.",), "7"),
         (
             ('What is 3 + 4?\n\nReturn a JSON object with the keys "sum" and "unit".',),
             '{"sum": 7, "unit": 7}',
-        ),
-        (
-            ('What is 3 + 4?\n\nReply in JSON, such as {"sum": 1, "why": "..."}.',),
-            '{"sum": 7, "why": "7"}',
         ),
         ((Message("system", LANGCHAIN), "What is 3 + 4?"), '{"sum": 7}'),
         (
@@ -265,12 +257,6 @@ marker for `[[ ## completed ## ]]`."""
             "The answer is 7",
         ),
         (("What is 3 + 4?\n\nA) 6\nB) 7\nC) 8\n\nGive only the letter.",), "B"),
-        (
-            (
-                "What is 3 + 4?\n\nA) 6\nB) 7\nC) 8\n\nEnd with the letter of one option.",
-            ),
-            "The answer is B",
-        ),
         ((DSPY,), "[[ ## answer ## ]]\n7\n\n[[ ## completed ## ]]"),
     ],
 )

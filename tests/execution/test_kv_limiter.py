@@ -288,19 +288,6 @@ def test_the_prompt_that_siblings_share_counts_once() -> None:
     run(test)
 
 
-def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
-    async def test() -> None:
-        door = NamedDoor(50)
-        for name, own in (("short", 10), ("long", 500), ("next", 10)):
-            door.ask(name, ("p", 10), own=own)
-        for count, name in enumerate(("short", "long", "next"), start=1):
-            await turns()
-            assert door.inside == ["short", "long", "next"][:count]
-            door.end(name)
-
-    run(test)
-
-
 def test_an_earlier_question_goes_first_and_a_charge_says_that_it_waited() -> None:
     async def test() -> None:
         door = NamedDoor(50)

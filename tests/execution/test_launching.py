@@ -221,13 +221,7 @@ def test_samples_cancelled_before_their_launch_are_not_drawn() -> None:
 # Bounds
 
 
-def test_an_operation_is_bounded_too() -> None:
-    with pytest.raises(
-        UsageError, match=r"n must be from 1 to 1,000,000 .got 1,000,001"
-    ):
-        Sample((PROMPT,), MAX_SAMPLES + 1)
-    with pytest.raises(UsageError, match=r"n must be .*got 0"):
-        Start(Sample((PROMPT,)), times=0)
+def test_only_samples_of_one_prompt_start_several_at_once() -> None:
     for op in (Sample((PROMPT, PROMPT)), Score(number_question(), ())):
         with pytest.raises(
             UsageError,

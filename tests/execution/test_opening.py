@@ -10,7 +10,6 @@ import pytest
 from reasoner import Budget, Question, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.execution.scheduler import Allocation
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import (
     books,
@@ -101,29 +100,6 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
 
 
 # One budget for all
-
-
-@pytest.mark.parametrize("tokens", [40 * 50, 40 * 60, 40 * 100])
-def test_room_is_kept_for_questions_that_are_not_open_yet(tokens: int) -> None:
-    """The first ones could spend it all: their samples may be 500 tokens long, and a useful one takes 25."""
-
-    def script(request: SampleRequest) -> str:
-        return (
-            "so it goes " * 200
-            if int(request.question_id[1:]) < 20
-            else "The answer is 7"
-        )
-
-    found = solve_many_sync(
-        questions(40),
-        SelfConsistency(2),
-        ScriptedEngine(script),
-        budget=Budget(tokens=tokens),
-        allocation=Allocation(abreast=2),
-    )
-    assert all(one.cost.samples for one in found)
-    assert all(one.answer for one in found[20:])
-    assert sum(one.cost.tokens for one in found) <= tokens
 
 
 @pytest.mark.parametrize("arrive", [list, iter])

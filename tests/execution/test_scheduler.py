@@ -53,7 +53,7 @@ def samples(solutions: Sequence[Solution]) -> list[int]:
     return [solution.cost.samples for solution in solutions]
 
 
-@pytest.mark.parametrize("tokens", [0, 1, 20, 50, 90, 200, 281, 400, 900, 2000, 10**7])
+@pytest.mark.parametrize("tokens", [1, 50, 281, 900, 10**7])
 @widths("seeds", 1, 3)
 def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, seeds: int) -> None:
     for seed in range(seeds):
@@ -139,19 +139,6 @@ def test_at_a_price_only_what_cannot_change_an_answer_is_said_to_change_none() -
     }
 
 
-def test_samples_below_their_price_are_not_drawn() -> None:
-    dear = solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.01))
-    cheap = solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.0002))
-    assert sum(samples(dear)) < sum(samples(cheap)) < sum(samples(solved()))
-    ended = [one for one in dear if one.ended_by == "price"]
-    assert ended
-    assert {one.reason.partition(", ")[2] or one.reason for one in ended} <= {
-        "but must gain 0.01",
-        "no remaining sample can change the answer",
-    }
-    assert all(one.answer for one in dear)
-
-
 @given(st.floats(0.0001, 0.2))
 def test_a_question_draws_until_its_next_samples_are_worth_less_than_the_price(
     price: float,
@@ -165,7 +152,7 @@ def test_a_question_draws_until_its_next_samples_are_worth_less_than_the_price(
     )
 
 
-@pytest.mark.parametrize("cut", [41, 45, 90, 150, 222])
+@pytest.mark.parametrize("cut", [41, 150])
 def test_an_interrupted_run_resumes_within_the_same_budget(cut: int) -> None:
     events: list[Event] = []
     solved(budget=Budget(tokens=1500), trace=events.append)
@@ -235,20 +222,6 @@ def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
         * mean
         / tokens
     )
-
-
-@pytest.mark.parametrize(
-    ("lead", "second", "value"),
-    [(0, 0, 0.25), (1, 1, 0.1875), (1, 0, 0.03125), (3, 1, 0.0065104), (2, 1, 0.03125)],
-)
-def test_at_mean_cost_with_two_answers_it_is_the_best_rate(
-    lead: int, second: int, value: float
-) -> None:
-    queue = BidQueue(Allocation())
-    queue.update(0, state(lead, second))
-    bid = queue.pop()
-    assert bid is not None
-    assert bid.value == pytest.approx(value, abs=1e-7)
 
 
 PLACES = st.integers(0, 7)

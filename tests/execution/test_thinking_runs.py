@@ -125,15 +125,6 @@ def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(
     assert levels[0].isdisjoint(levels[1])
 
 
-def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_drawn() -> (
-    None
-):
-    with pytest.raises(
-        UsageError, match="thinking=low has no effect: scripted does not think"
-    ):
-        solve_sync(QUESTION, "single:thinking=low", ScriptedEngine(varied))
-
-
 @pytest.mark.parametrize(
     ("max_tokens", "thought", "cut"),
     [(1000, 2, (0, 0)), (3, 2, (8, 0)), (3, 9, (8, 8))],
@@ -193,16 +184,8 @@ def test_a_search_that_continues_a_reply_is_refused_with_what_to_do() -> None:
     assert "json_schema holds for whole replies" in str(solution.error)
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("{", "json_schema is not JSON"),
-        ("[1]", r"must be a JSON object of at most 65,536 characters, as in \{"),
-        ('{"a": "' + "x" * 70_000 + '"}', "at most 65,536 characters"),
-        ("[" * 60_000, "nested too deeply"),
-    ],
-)
-def test_a_schema_that_is_none_is_refused(text: str, complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint) as raised:
+@pytest.mark.parametrize("text", ["[1]", "[" * 60_000])
+def test_a_schema_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="json_schema") as raised:
         SamplingParams(json_schema=text)
     assert len(str(raised.value)) < 400

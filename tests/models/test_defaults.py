@@ -84,7 +84,6 @@ def test_each_parameter_is_given_or_the_models_or_preferred_or_the_fallback(
 @pytest.mark.parametrize(
     ("asked", "model", "temperature", "max_tokens", "notes"),
     [
-        (SamplingParams(), PLAIN, 0.0, 512, 0),
         (
             SamplingParams(),
             replace(PLAIN, sampling=SamplingParams(temperature=0.9)),
@@ -92,19 +91,10 @@ def test_each_parameter_is_given_or_the_models_or_preferred_or_the_fallback(
             512,
             0,
         ),
-        (SamplingParams(), SERVED, 0.0, 512, 0),
         (SamplingParams(temperature=0.3), THINKS, 0.3, THINKING_MAX_TOKENS, 0),
         (SamplingParams(), THINKS, 0.6, THINKING_MAX_TOKENS, 1),
-        (
-            SamplingParams(),
-            replace(THINKS, sampling=SamplingParams()),
-            0.7,
-            THINKING_MAX_TOKENS,
-            1,
-        ),
         (SamplingParams(temperature=0), THINKS, 0.0, THINKING_MAX_TOKENS, 1),
         (SamplingParams(thinking="none"), THINKS, 0.0, 512, 0),
-        (SamplingParams(thinking=100, max_tokens=99), THINKS, 0.6, 99, 1),
     ],
 )
 def test_a_preference_for_greedy_decoding_holds_unless_the_model_thinks(

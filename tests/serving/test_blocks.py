@@ -19,16 +19,7 @@ from reasoner.serving.replies import LOST, Reply, Result
 from reasoner.serving.requests import read
 from reasoner.serving.responses import ResponseReply
 from reasoner.testing.scripted import THINKER, ScriptedEngine
-from tests.serving.asking import (
-    BODY,
-    answered,
-    chat,
-    encoded,
-    followed,
-    offer,
-    said,
-    streamed,
-)
+from tests.serving.asking import BODY, answered, chat, encoded, offer, said, streamed
 
 Document = dict[str, Any]
 Parts = tuple[str, str, list[tuple[str, Any]]]
@@ -179,17 +170,6 @@ def test_a_stream_is_the_whole_reply(
         sent = streamed(stream, results, *([] if calls else news[:pieces]))
         assert read_stream([*begun, *sent]) == whole
         assert LOST not in json.dumps(sent)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_progress_is_thinking_before_the_text(form: type[Reply]) -> None:
-    results = solved("hm", "It is 7")
-    stream = made(form)
-    begun = [*stream.begin(1)]
-    sent = streamed(stream, results, *followed(results))
-    thinking, text, _ = FORMS[form]([*begun, *sent])
-    assert thinking.splitlines()[0] == "1 sample"
-    assert (text, "hm" in thinking) == ("It is 7", False)
 
 
 @pytest.mark.parametrize("form", FORMS)

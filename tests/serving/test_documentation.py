@@ -96,13 +96,3 @@ def test_the_fields_of_a_reply_and_the_routes_are_those_of_the_page() -> None:
     assert first_column("### The object `reasoner` in a reply") == set(
         reply["reasoner"]
     )
-
-
-def test_the_codes_of_errors_are_those_of_the_server() -> None:
-    source = "".join(
-        path.read_text() for path in (ROOT / "reasoner/serving").glob("*.py")
-    )
-    codes = {name for row in rows("## Errors") for name in names(row[1])}
-    assert len(codes) > 10
-    assert {code for code in codes if f'"{code}"' not in source} == set()
-    assert set(re.findall(r'code="(\w+)"', source)) - {"client_left"} <= codes

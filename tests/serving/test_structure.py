@@ -5,21 +5,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion
 
 from reasoner.serving.chat import ChatReply
 from reasoner.serving.errors import ApiError
 from reasoner.testing.scripted import ScriptedEngine
 from tests.running import running
-from tests.serving.asking import (
-    CLIENTS,
-    answered,
-    chat,
-    only,
-    read_as,
-    refusal,
-    streamed,
-)
+from tests.serving.asking import CLIENTS, answered, chat, only, read_as, refusal
 
 WEATHER = {
     "type": "function",
@@ -70,38 +62,6 @@ async def test_with_tools_a_vote_is_one_reply_that_passes_through() -> None:
     told = given.model_extra["reasoner"]
     assert told["cost"]["samples"] == 1
     assert any("passed through" in note for note in told["notes"])
-
-
-@running
-async def test_tools_pass_through_and_are_called_in_a_stream_at_its_end() -> None:
-    request = chat(tools=[WEATHER], stream=True, n=2)
-    results = await answered(by_index(call("Oslo"), call("Rome")), request)
-    assert all(result.job.question.prompt.tools for result in results)
-    chunks = [
-        read_as(ChatCompletionChunk, chunk)
-        for chunk in streamed(ChatReply(request), results)
-    ]
-    calls = [
-        piece
-        for chunk in chunks
-        for choice in chunk.choices
-        for piece in choice.delta.tool_calls or []
-    ]
-    assert [piece.function.name for piece in calls if piece.function] == [
-        "weather",
-        "weather",
-    ]
-    assert len({piece.id for piece in calls}) == 2
-    text = "".join(
-        choice.delta.content or "" for chunk in chunks for choice in chunk.choices
-    )
-    assert "tool_call" not in text
-    assert [
-        choice.finish_reason
-        for chunk in chunks
-        for choice in chunk.choices
-        if choice.finish_reason
-    ] == ["tool_calls"] * 2
 
 
 @pytest.mark.parametrize(

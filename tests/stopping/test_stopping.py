@@ -96,12 +96,9 @@ def test_the_published_least_leads(
         ((1,), False, False),
         ((2,), True, False),
         ((4,), True, True),
-        ((3, 1), False, False),
         ((4, 1), True, True),
-        ((7, 2), False, False),
         ((8, 2), True, True),
         ((8, 1, 1), True, True),
-        ((9, 2, 2), False, False),
         ((5, 5), False, False),
     ],
 )
@@ -312,11 +309,9 @@ def _drawn(states: States, law: tuple[float, ...]) -> States:
 @pytest.mark.parametrize(
     ("law", "cap", "wrong"),
     [
-        ((0.55, 0.45), 40, 0.109),
         ((0.55, 0.45), 200, 0.122),
         ((0.6, 0.4), 40, 0.054),
         ((0.6, 0.4), 200, 0.055),
-        ((0.7, 0.3), 40, 0.012),
         ((0.4, 0.35, 0.25), 40, 0.084),
     ],
 )

@@ -234,28 +234,6 @@ def test_no_question_loses_more_than_the_bound_of_its_rule(
     assert bound <= 2 * worst or bound > 0.1
 
 
-def test_the_bound_does_not_hold_where_a_server_gives_each_sample_twice() -> None:
-    """Why the bound names its condition: 18 votes against 22, in pairs."""
-
-    @cache
-    def chance(leader: int, other: int) -> float:
-        drawn = leader + other
-        if not drawn % 2 and drawn:
-            for ahead, behind in ((leader, other), (other, leader)):
-                if beta_lead(ahead, behind) >= 0.95:
-                    return float(ahead == other)
-        left = (22 - leader) + (18 - other)
-        if not left:
-            return 0.0
-        more = (
-            ((22 - leader) / left, leader + 2, other),
-            ((18 - other) / left, leader, other + 2),
-        )
-        return sum(share * chance(a, b) for share, a, b in more if share)
-
-    assert most_lost(0.95, 40) < 0.14 < 0.2 < chance(0, 0)
-
-
 def test_the_bounds_of_forty_samples() -> None:
     assert [most_lost(theta, 40) for theta in (0.8, 0.95, 0.99)] == pytest.approx(
         [1, 0.1397, 0.0134], abs=1e-4

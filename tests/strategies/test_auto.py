@@ -26,7 +26,6 @@ from reasoner_strategies import SelfConsistency
 from reasoner_strategies.auto import Auto, Effort
 from tests.calibration.profiles import (
     ONE,
-    TRUST,
     VOTE,
     bin_of,
     calibrated,
@@ -77,15 +76,6 @@ def test_without_a_profile_it_votes_until_the_lead_is_safe() -> None:
         assert solution.remarks[0].startswith("chose a vote of up to 16")
         drawn.append(solution.vote_state.samples)
     assert drawn == sorted(set(drawn))
-
-
-def test_for_latency_more_samples_run_at_once() -> None:
-    """The vote is as long as its longest sample, not as four of them after one another."""
-    thrifty, fast = (
-        solved(Auto(prefer=prefer), "7", "8") for prefer in ("tokens", "latency")
-    )
-    assert fast.cost.sequential_tokens < thrifty.cost.sequential_tokens
-    assert thrifty.cost.tokens <= fast.cost.tokens
 
 
 # With one
@@ -203,20 +193,6 @@ def test_confidence_is_what_a_vote_like_this_was_worth(file: Path) -> None:
     assert solved(Auto(), "7").confidence is None
 
 
-def test_shorter_samples_than_in_calibration_are_surer(file: Path) -> None:
-    trusts = [TRUST.model_copy(update={"length": length}) for length in (1.0, 1000.0)]
-    rows = (
-        [one.model_copy(update={"trust": trust}) for one in bin_of(0, 0.5, 0.8)]
-        for trust in trusts
-    )
-    longer, shorter = (
-        solved(Auto(calibrated(file, each)), "7").confidence for each in rows
-    )
-    assert longer is not None
-    assert shorter is not None
-    assert longer < (16 + 1) / (16 + 2) < shorter
-
-
 def test_each_arm_has_the_confidence_that_was_measured_of_it(file: Path) -> None:
     """One sample is right in 70 %, whatever its share is; the other bin has the curve of its vote."""
     one = Trust(
@@ -266,18 +242,6 @@ def test_below_the_confidence_asked_for_it_says_nothing(
     assert (solution.confidence >= 0.7) == given
     assert given or "not sure" in solution.reason
     assert solution.proposals[-1].answer == solution.answer
-
-
-def test_a_vote_that_a_budget_cut_short_is_trusted_as_far_as_it_came(
-    file: Path,
-) -> None:
-    auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
-    cut = solved(auto, "7", budget=Budget(samples=1))
-    assert (cut.answer, cut.vote_state.samples) == (None, 1)
-    assert cut.confidence == pytest.approx(2 / 3)
-    assert solved(auto, "7", budget=Budget(samples=3)).confidence == pytest.approx(
-        4 / 5
-    )
 
 
 @pytest.mark.parametrize(("keys", "given"), [("7", True), ("78", False)])

@@ -177,16 +177,6 @@ def test_the_end_of_the_sequence_asks_for_the_answer(
     assert ended.samples[0].params.stop_token_ids == ((END,) if model is THINKS else ())
 
 
-def test_thinking_that_is_cut_is_closed_by_force() -> None:
-    forced = BudgetForcing(max_thinking=30, waits=1)
-    cut = course(
-        forced, thinks(30, finish="length", text="The answer is 8"), thinks(1, text="")
-    )
-    assert cut.rooms == [30, 256]
-    # What was cut is not read, and the answer holds nothing.
-    assert (cut.answer, [op.answer for op in cut.proposals]) == (None, [None])
-
-
 def test_it_is_made_to_think_up_to_the_minimum() -> None:
     minimum = course(
         BudgetForcing(min_thinking=60, wait="Hmm"),

@@ -37,11 +37,8 @@ def solved(
     [
         ("77", "9", "", "7", ["none"] * 2),
         ("78", "9", "", "9", ["none"] * 2 + [None]),
-        ("78", "8", "", "8", ["none"] * 2 + [None]),
         ("7 ", "9", "", "9", ["none"] * 2 + [None]),
         ("778", "9", "n=3,thinking=high", "9", ["none"] * 3 + ["high"]),
-        ("877", " ", "n=3", "7", ["none"] * 3 + [None]),
-        ("78", " ", "", "7", ["none"] * 2 + [None]),
         ("  ", " ", "", None, ["none"] * 2 + [None]),
         (
             "78",
@@ -60,12 +57,3 @@ def test_it_thinks_only_where_the_cheap_samples_disagree(
     assert (solution.answer.key if solution.answer else None, drawn) == (key, levels)
     assert solution.vote_state.samples == len(levels) if "then" not in options else 3
     assert solution.ended_by == ("rule" if len({*levels}) == 1 else "strategy")
-
-
-@pytest.mark.parametrize(("budget", "key"), [(1, "7"), (2, "7"), (3, "9")])
-def test_where_the_budget_ends_the_cheap_votes_are_the_answer(
-    budget: int, key: str
-) -> None:
-    solution, _ = solved("78", "9", budget=budget)
-    assert solution.answer is not None
-    assert (solution.answer.key, solution.cost.samples) == (key, budget)

@@ -76,7 +76,7 @@ def starting(n: int, wanted: int) -> Plan[Answer | None]:
     return QUESTION.read(got[-1].completions[0])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_each_is_sent_what_it_started_itself(seed: int) -> None:
     engine = ScriptedEngine(says("7"), pause=jumbled(seed))
     gathering, plan = side_by_side(
@@ -120,7 +120,7 @@ def bounded(kept: list[str]) -> Plan[Answer | None]:
         found, prompt = QUESTION.read(drawn), prompt.then(drawn)
 
 
-@pytest.mark.parametrize("samples", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("samples", [0, 2, 7])
 def test_a_refusal_reaches_every_plan_that_waits(samples: int) -> None:
     kept: list[str] = []
     gathering, plan = side_by_side(bounded(kept), bounded(kept), bounded(kept))

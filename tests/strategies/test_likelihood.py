@@ -137,13 +137,6 @@ def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
     assert (nothing.answer, nothing.vote_states) == (None, [])
 
 
-def test_a_raw_prompt_is_continued_as_it_is() -> None:
-    raw = Prompt(raw="Question: Do trout swim?\nAnswer:")
-    question = replace(Question.of("Do trout swim? Yes or no?"), prompt=raw)
-    course = followed(Likelihood().plan(question), chances(yes=0.5, no=0.25))
-    assert course.weighed == [LogLikelihood(raw, (" yes", " no"))]
-
-
 # Questions without options
 
 

@@ -259,30 +259,6 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
     assert len(votes) == 1
 
 
-def test_the_tree_grows_while_a_straggler_runs() -> None:
-    """The second expansion arrives last of all."""
-
-    def which(running: Running) -> int:
-        slow = [
-            at
-            for at, (_, op) in enumerate(running)
-            if isinstance(op, Sample) and stuck(op)
-        ]
-        return next((at for at in range(len(running)) if at not in slow), 0)
-
-    first = drive(Mcts(simulations=2, k=4), World(k=4)).expanded[1]
-
-    def stuck(op: Sample) -> bool:
-        return place_of(op.prompts[0].text) == first
-
-    course = drive(
-        Mcts(simulations=30, k=4, concurrency=2), World(k=4, ends=0.1), which=which
-    )
-    assert len(course.samples) == 30
-    assert [len(one.candidates) for one in course.scores][-1:] == [4]
-    assert place_of(course.scores[-1].candidates[0].prompt.text) == first
-
-
 # Priors, siblings, ratings
 
 
@@ -338,23 +314,6 @@ def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
 
 
 # Budgets and the reserve
-
-
-def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
-    world = World(k=3, ends=0.0, depth=9)
-    course = drive(
-        Mcts(simulations=9, k=3, reserve=50, concurrency=2), world, refuse_after=5
-    )
-    *searched, last = course.samples
-    assert {one.reserve for one in searched} == {50}
-    assert (last.n, last.reserve, last.params.stop) == (1, 0, ())
-    opened = {
-        place
-        for place in course.expanded[:5]
-        for place in [(*place, 0), (*place, 1), (*place, 2)]
-    }
-    best = max(opened - set(course.expanded[:5]), key=world.value)
-    assert place_of(last.prompts[0].text) == best
 
 
 def test_proposals_are_few_where_chains_are_many_and_the_last_holds_all() -> None:

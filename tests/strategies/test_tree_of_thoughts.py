@@ -189,16 +189,6 @@ def test_a_state_is_worth_the_sum_of_its_verdicts(
     ]
 
 
-@pytest.mark.parametrize("evaluate", ["value", "vote"])
-def test_if_nothing_can_be_read_launch_order_and_the_majority_decide(
-    evaluate: str,
-) -> None:
-    grow = letters(2, lambda path: "7" if path == "aa" else "8")
-    course = drive(grow, lambda state, _: "who knows", b=2, k=3, evaluate=evaluate)
-    assert course.visited == ["", "a", "b"]
-    assert (course.key, course.weights["8"]) == ("8", 5)
-
-
 def test_a_vote_shows_all_candidates_each_time_in_another_order() -> None:
     def favour(shown: str, poll: int) -> str:
         listed = shown.split("|")
@@ -247,19 +237,6 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
         assert 4000 < len(message.content) < 5000
     assert {op.reserve for op in course.samples} == {128}
     assert {op.params.temperature for op in course.grown} == {0.4}
-
-
-def test_when_the_budget_ends_the_reserve_completes_the_best_open_state() -> None:
-    course = drive(
-        letters(9), verdicts("impossible", b="sure"), k=3, b=2, refuse_after=1
-    )
-    assert course.visited == ["", "b", "a", "b"]
-    assert course.grown[-1].n == 1
-
-
-def test_max_steps_ends_every_chain() -> None:
-    course = drive(letters(2), verdicts(), k=2, b=2, max_steps=2)
-    assert [op.params.stop for op in course.grown] == [("\n\n",), (), ()]
 
 
 # Proposals

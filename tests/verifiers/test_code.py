@@ -72,14 +72,10 @@ def rating(
         ("def double(x): return x + x if x != 1 else 0", 2 / 3),
         ("def double(x): return x * x", 1 / 3),
         ("def double(x): return None", 0),
-        ("def double(x): return", 0),
-        ("def double(x: return 2", 0),
-        ("def twice(x): return 2 * x", 0),
         ("import os; os._exit(0)", 0),
         ("raise MemoryError", 0),
         ("def double(x):\n    if x == 1: return 2\n    while True: pass", 1 / 3),
         (completion("I have no idea"), 0),
-        (completion("```bash\nls\n```"), 0),
     ],
 )
 def test_the_value_is_the_share_of_tests_passed(
@@ -124,20 +120,13 @@ CALL = '{"args": [1], "expected": 2}'
     [
         ((), "question 'q' has no tests: give `tests`"),
         (("tests.jsonl/",), "is not Python .*: tests_file names a file"),
-        ('{"id": "q", "tests": ["assert ("]}', "is not Python"),
         (("assert True",), "test_error: .*calls nothing"),
-        (("show",), "'show' is not a test: write shown, written, or tests in Python"),
         (("shown",), "question 'q' shows no tests that can be read: add written"),
         (("written",), "question 'q' names no function that tests could call"),
         ((CALL.replace("[1]", "1"),), "is not a test"),
-        ((CALL.replace("expected", "expect"),), "is not a test"),
-        ((CALL.replace("2", '2, "more": 3'),), "is not a test"),
         ((CALL,), "no entry point"),
-        ("{", "line 1: write"),
         ('{"id": "a"}', "line 1: write"),
-        ('{"id": "a", "tests": [], "more": 1}', "line 1: write"),
         ('{"id": "a", "tests": []}\n' * 2, "line 2: question 'a' has a line already"),
-        ("[]", "line 1: write"),
     ],
 )
 def test_tests_that_cannot_be_run_are_an_error_and_no_rating(

@@ -160,18 +160,11 @@ def test_closed_it_is_gone_and_starts_again(orm: Orm) -> None:
             {"recipe": "prm"},
             "recipe must be auto, head or sequence_classification .got",
         ),
-        (Orm, {"model": "no/such/model"}, "no model named"),
         (
             Orm,
             {"model": "/nowhere/head.safetensors"},
             "there is no file /nowhere/head.safetensors",
         ),
-        (
-            Prm,
-            {"aggregate": "max"},
-            "aggregate must be last, min, mean or product .got",
-        ),
-        (Prm, {"recipe": "sequence_classification"}, "recipe must be auto, head"),
         (Prm, {"separator": ""}, "separator must not be empty"),
     ],
 )
@@ -527,14 +520,12 @@ def test_a_candidate_without_steps_is_rejected(recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("model", "config", "recipe"),
     [
-        ("embedded", None, "head"),
         ("my/head.safetensors", None, "head"),
         (
             "folder",
             {"reasoner_head": True, "architectures": ["Qwen2ForRewardModel"]},
             "head",
         ),
-        ("folder", {"architectures": ["Qwen2ForProcessRewardModel"]}, "qwen_math_prm"),
         ("Qwen/Qwen2.5-Math-PRM-7B", None, "qwen_math_prm"),
     ],
 )
@@ -560,9 +551,7 @@ def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
     ("config", "complaint"),
     [
         ("[" * 10**5, "nested too deeply"),
-        ("[]", "holds a list, not an object"),
         ("{", "malformed"),
-        ('{"architectures": 5}', "no recipe is known"),
         ('{"architectures": [[]]}', "no recipe is known"),
     ],
 )

@@ -2,11 +2,9 @@
 
 from xml.etree import ElementTree as ET
 
-import pytest
-
 from reasoner_evals.report.content import TaskReport
 from reasoner_evals.report.drawing import Figure
-from reasoner_evals.report.figures import AXES, report_figures
+from reasoner_evals.report.figures import report_figures
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import BEST, GREEDY, VOTE, a_curve, a_point, a_task
 
@@ -27,11 +25,6 @@ def texts(svg: str | bytes) -> list[str]:
     return [
         one.text or "" for one in ET.fromstring(svg).iter() if one.tag.endswith("text")
     ]
-
-
-@pytest.fixture(scope="module")
-def few() -> dict[str, Figure]:
-    return drawn(TASK)
 
 
 def test_everything_that_is_drawn_lies_inside_its_panel(made: Made) -> None:
@@ -73,15 +66,3 @@ def test_a_text_of_a_run_stays_a_text() -> None:
         '</text></svg><script>alert("$x^2$")</script> url(#a) [U+0000][U+202E]'
         in texts(figure.svg)
     )
-
-
-def test_points_without_a_place_on_an_axis_are_named_in_its_caption(
-    few: dict[str, Figure],
-) -> None:
-    named = "Not shown, because they have no value on this axis: single."
-    assert [
-        axis.key for axis in AXES if named in few[f"accuracy-{axis.key}"].caption
-    ] == ["samples"]
-    bare = a_task(a_curve(VOTE, usd=None))
-    *_, money = report_figures([bare])["t1"]
-    assert "--prices" in str(money)

@@ -16,7 +16,7 @@ from reasoner_evals.report.page import page
 from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
-from tests.evals.report.contents import a_failure, a_point, a_report, a_task, table
+from tests.evals.report.contents import table
 from tests.evals.report.pages import parsed
 
 HOSTILE = (
@@ -179,14 +179,7 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
     return value
 
 
-def test_a_source_that_may_not_be_shown_is_not_even_if_the_answer_is_there() -> None:
-    secret = a_failure(shareable=False, answer="SECRET ANSWER")
-    shown = html(a_report(a_task([a_point("single")], failures=(secret,))))
-    assert "SECRET" not in shown
-    assert "answers are not shown" in shown
-
-
-def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(
+def test_runs_of_several_models_are_one_report_at_matched_flops(
     tmp_path: Path,
 ) -> None:
     large = replace(SMALL, name="large-1b", parameters=9 * SMALL.parameters)
@@ -199,7 +192,6 @@ def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(
     assert list(task.points.model) == [SMALL.name] * 5 + ["large-1b"]
     assert None not in set(task.points.flops_front)
     assert task.points.series.nunique() == 3
-    assert "t1-accuracy-flops-figure" in html(report)
 
 
 def test_a_page_allows_its_own_style_and_nothing_else(made: Made) -> None:

@@ -90,7 +90,7 @@ def test_an_arm_that_is_not_done_leaves_its_questions_open_and_a_incomplete_last
 
 
 WHOLE = record(VOTE, 1)
-ODD = (10**3999, 10**30, -1)
+ODD = (10**3999, -1)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def peak_of_reading(path: Path, questions: int) -> int:
         tracemalloc.stop()
 
 
-@widths("large", 4_000, 50_000)
+@widths("large", 2_000, 50_000)
 def test_many_samples_take_a_few_bytes_each(large: int, tmp_path: Path) -> None:
     small = 1_000
     grown = peak_of_reading(tmp_path / "large", large) - peak_of_reading(

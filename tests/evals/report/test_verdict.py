@@ -134,14 +134,9 @@ def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(
 @pytest.mark.parametrize(
     ("points", "compared"),
     [
-        ([("vote", 8)], ", but that may be chance: "),
         (
             [("vote", 2), ("vote", 4), ("vote", 8)],
             ", but with 3 sizes compared that may be chance: ",
-        ),
-        (
-            [("beam", None), ("mcts", None)],
-            ", but with 2 strategies compared that may be chance: ",
         ),
         (
             [("vote", 2), ("vote", 4), ("mcts", None)],

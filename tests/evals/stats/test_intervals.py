@@ -142,7 +142,7 @@ def test_wilson_is_scipys_but_for_an_exact_bound_next_to_0_and_1(
     assert wilson(right, n) == pytest.approx((low, high), abs=1e-9)
 
 
-@pytest.mark.parametrize("n", [10, 30, 100, 1000])
+@pytest.mark.parametrize("n", [10, 100])
 def test_intervals_of_rare_outcomes_cover_nearly_95_percent(n: int) -> None:
     bounds = np.array([wilson(right, n) for right in range(n + 1)])
     for p in np.linspace(0.0005, 0.03, 60):

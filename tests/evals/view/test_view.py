@@ -409,13 +409,3 @@ def test_a_hundred_connections_have_sixteen_threads_and_all_are_answered() -> No
     assert [int(answer.rpartition(b"/")[2]) for answer in answers] == list(
         range(clients)
     )
-
-
-def test_arms_are_named_in_words_and_their_specs_stand_beside(small: Path) -> None:
-    pages = Pages([small])
-    spec = f'<span class="spec">{pages._arms[1].data.arm.label}</span>'
-    for address in ("/arm/1", "/arm/1/0"):
-        _, page = pages(address)
-        assert "vote of 8</h" in page
-        assert spec in page
-    assert "vote of 8 self_consistency" in shown(pages, "/")
