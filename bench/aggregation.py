@@ -35,7 +35,6 @@ STRATEGIES = (
     "gen_select:n=8",
     "universal:n=8",
     "refine:critic=self",
-    "revise:selector=majority",
     "tree_of_thoughts",
 )
 _SHOWN = re.compile(r"(?:The answer is |(?:Candidate|Answer) \w+:\n)(\d+)")

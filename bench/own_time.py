@@ -47,8 +47,6 @@ SPECS = {
     "ab_mcts": "ab_mcts:n={n}",
     "tree_of_thoughts": "tree_of_thoughts:b={n},k={root}",
     "refine": "refine:rounds={n},satisfied=1",
-    "revise": "revise:chains={root},revisions={root}",
-    "revise, one chain": "revise:chains=1,revisions={n}",
     "budget_forcing": "budget_forcing",
     "auto": "auto",
     "escalate": "escalate:n={n}",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.particle_filter import ParticleFilter
     from reasoner_strategies.rebase import Rebase
     from reasoner_strategies.refine import Refine
-    from reasoner_strategies.revise import Revise
     from reasoner_strategies.self_consistency import SelfConsistency
     from reasoner_strategies.short_m_at_k import ShortMAtK
     from reasoner_strategies.single import Single
@@ -48,7 +47,6 @@ __all__ = [
     "ParticleFilter",
     "Rebase",
     "Refine",
-    "Revise",
     "SelfConsistency",
     "ShortMAtK",
     "Single",

@@ -4,16 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from reasoner import Answer, Completion, Prompt, Question, SamplingParams, VoteState
-from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Range, Share
 from reasoner.strategy import Plan, sample, score
 from reasoner_strategies._prompts import verdict, with_request, without_reply
-from reasoner_strategies._voting.pool import (
-    RunningVote,
-    Selector,
-    proposed,
-    selects_by_rating,
-)
+from reasoner_strategies._voting.pool import RunningVote, proposed
 
 REVIEW = (
     "Review the answer above step by step: say what is wrong with it, if anything, and how to mend it. End with a line "
@@ -33,12 +27,13 @@ class Refine(CheckedOptions):
     `satisfied` (0 to 1) or above; a version that could not be rated is revised. `rounds=0` is one sample, neither
     reviewed nor rated.
 
-    `selector` is by default "last" with "self": the last version that has an answer, as in the paper; in the vote state
-    a version weighs its number in the sequence, and a class as much as the latest of its versions. With "verifier" it
-    is "weighted", the class of answers with the highest total rating, or the majority if nothing was rated: models
-    often revise right answers to wrong ones, and ratings can tell.
+    With "self" the last version that has an answer decides, as in the paper; in the vote state a version weighs its
+    number in the sequence, and a class as much as the latest of its versions. With "verifier" it is the class of
+    answers with the highest total rating, or the majority if nothing was rated: models often revise right answers to
+    wrong ones, and ratings can tell.
 
     `params` draw versions and reviews; of each text the last 4,000 characters are shown again.
+    `self_consistency:of=refine` votes over chains of versions (sequential revision: Snell 2024, 2408.03314).
     """
 
     listed_under: ClassVar[str] = "Revision"
@@ -49,13 +44,6 @@ class Refine(CheckedOptions):
     critic: Literal["self", "verifier"] = "verifier"
     satisfied: Share = 0.9
     params: SamplingParams = SamplingParams()
-    selector: Selector | None = None
-
-    def complete(self) -> None:
-        if self.selector and selects_by_rating(self.selector) and self.critic == "self":
-            raise UsageError(
-                f"selector={self.selector} needs ratings, and critic=self gives none: set critic=verifier"
-            )
 
     @property
     def uses_verifier(self) -> bool:
@@ -65,8 +53,7 @@ class Refine(CheckedOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw; then review and revise until the critic is satisfied or no round is left."""
         votes = RunningVote(
-            question.space,
-            self.selector or ("weighted" if self.uses_verifier else "last"),
+            question.space, "weighted" if self.uses_verifier else "last"
         )
         prompt, vote_state = question.prompt, VoteState()
         for index in range(self.rounds + 1):

@@ -16,7 +16,7 @@ from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))
 QUESTION = number_question()
-IN_LAUNCH_ORDER = {"revise", "self_consistency"}
+IN_LAUNCH_ORDER = {"self_consistency"}
 """Strategies that wait for all, and count in launch order: a proposal has the cost of what came early too."""
 
 pytestmark = pytest.mark.parametrize("name", NAMES)

@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.errors import UsageError
 from reasoner.registry import build, entries, options_of
 from reasoner.strategy import Propose
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, completion
 from reasoner.trace.events import Sampled
-from reasoner_strategies import BeamSearch, Dvts, Refine
+from reasoner_strategies import BeamSearch, Dvts
 from reasoner_strategies._voting.pool import RunningVote, Selector, rated_vote
 from tests.contracts.test_strategies import QUESTION
 from tests.stepping import SEPARATOR, noisy
@@ -63,14 +62,8 @@ def test_every_strategy_that_ends_with_several_candidates_has_them() -> None:
         "mcts",
         "particle_filter",
         "rebase",
-        "refine",
-        "revise",
         "tree_of_thoughts",
     ]
-    with pytest.raises(
-        UsageError, match="selector=weighted needs ratings, and critic=self gives none"
-    ):
-        Refine(critic="self", selector="weighted")
 
 
 def test_consensus_without_parts_is_the_weighted_vote() -> None:
@@ -84,23 +77,12 @@ def test_consensus_without_parts_is_the_weighted_vote() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "best_of_n:n=4",
-        "revise:chains=4,revisions=0",
-    ],
-)
 @pytest.mark.parametrize(("selector", "key"), CHOSEN.items())
-def test_a_pool_of_samples_is_selected_from(
-    spec: str, selector: Selector, key: str
-) -> None:
+def test_a_pool_of_samples_is_selected_from(selector: Selector, key: str) -> None:
     def says(request: SampleRequest) -> str:
-        # The branches of chains side by side count apart.
-        place = request.index % (1 << 20) + (request.index >> 20)
-        return f"{place}: The answer is {RATED[place][0]}"
+        return f"{request.index}: The answer is {RATED[request.index][0]}"
 
-    strategy = build("strategy", f"{spec},selector={selector}")
+    strategy = build("strategy", f"best_of_n:n=4,selector={selector}")
     judge = Rater(lambda one: RATED[int(one.text[0])][1])
     run = search(strategy, ScriptedEngine(says), judge)
     assert run.key == key
