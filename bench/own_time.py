@@ -33,7 +33,6 @@ SPECS = {
     "best_of_n, of=single": "best_of_n:n={n},of=single",
     "best_of_n, borda": "best_of_n:n={n},selector=borda",
     "universal": "universal:n={n}",
-    "likelihood": "likelihood",
     "tournament": "tournament:n={n}",
     "tournament of all": "tournament:n={root},pairing=all",
     "tournament, swiss": "tournament:n={root},pairing=swiss",

@@ -52,7 +52,6 @@ __all__ = [
     "FindBlocks",
     "Finished",
     "Handle",
-    "LogLikelihood",
     "Next",
     "Note",
     "Operation",
@@ -67,12 +66,10 @@ __all__ = [
     "StopRule",
     "Strategy",
     "Tally",
-    "TextLikelihood",
     "cancel",
     "check_n",
     "count_votes",
     "execute",
-    "loglikelihood",
     "model_info",
     "next_finished",
     "note",
@@ -142,36 +139,6 @@ class Score:
     question: Question
     candidates: tuple[Completion, ...]
     reserve: int = 0
-
-
-@value(frozen=True, slots=True)
-class TextLikelihood:
-    """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
-
-    logprob: float
-    tokens: int
-
-
-@value(frozen=True, slots=True)
-class LogLikelihood:
-    """Compute the log-likelihood of each text as the continuation of the prompt.
-
-    Reply: a `TextLikelihood` per text, in order; None for a text that does not fit the context window. A text is
-    encoded by itself, so a text that begins a word must begin with the space before it. The probability that the reply
-    ends after it is not included. If the budget does not admit all of it, `BudgetExhausted` is raised. It cannot be
-    started in the background. It costs one request of one token for each node of the tree of token ids, more for a node
-    with over 128 next tokens. It generates no sequence: the budget's `samples` do not bound it, its tokens and requests
-    count. It raises a `UsageError` if the engine cannot encode texts or report the log-probabilities of chosen tokens.
-    """
-
-    prompt: Prompt
-    texts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not self.texts:
-            raise UsageError("no text to rate: give at least one")
-        if "" in self.texts:
-            raise UsageError("a text is empty: each text needs at least one character")
 
 
 class Execution(NamedTuple):
@@ -326,7 +293,6 @@ class Finished:
 Operation: TypeAlias = (
     Sample
     | Score
-    | LogLikelihood
     | Start
     | Next
     | Cancel
@@ -343,8 +309,6 @@ Operation: TypeAlias = (
 
 NOT_ASKED = "not asked"
 """The beginning of the error of a verdict of the model on answers that the ledger refused, in whole or in part."""
-NOT_MEASURED = "not measured"
-"""The beginning of the error of a `LogLikelihood` that the ledger refused, in whole or in part."""
 NOT_RUN = "not run"
 """The beginning of the error of an `Execute` that the ledger refused."""
 
@@ -415,18 +379,6 @@ def score(
 ) -> Plan[tuple[Rating, ...]]:
     """Rate candidates with the run's verifier and wait for all: one rating each, which has a value or an error."""
     reply: tuple[Rating, ...] = yield Score(question, tuple(candidates))
-    return reply
-
-
-def loglikelihood(
-    prompt: Prompt, texts: Sequence[str]
-) -> Plan[tuple[TextLikelihood | None, ...]]:
-    """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
-
-    Raises:
-        UsageError: the engine cannot encode texts or report the log-probabilities of chosen tokens.
-    """
-    reply: tuple[TextLikelihood | None, ...] = yield LogLikelihood(prompt, tuple(texts))
     return reply
 
 

@@ -34,9 +34,9 @@ PUBLIC = {
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy Cancel CheckEquivalent
-        DescribeModel Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation
+        DescribeModel Execute Execution FindBlocks Finished Handle Next Note Operation
         Plan Prefill Propose Sample Score SingleDrawStrategy Start Startable StopRule Strategy Tally
-        TextLikelihood cancel check_n count_votes execute loglikelihood model_info next_finished
+        cancel check_n count_votes execute model_info next_finished
         note note_stop prefill propose sample score start
     """,
     "reasoner.engine": """
@@ -47,7 +47,7 @@ PUBLIC = {
     """,
     "reasoner.trace.events": """
         AnswerExtracted Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
-        Executed LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
+        Executed Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
         read_trace
     """,
     "reasoner.verifier": """

@@ -32,7 +32,7 @@ ANSWER_SPACE_ERRORS = ForeignErrors("reading the answer")
 COMPARER_ERRORS = ForeignErrors("comparing answers")
 
 
-CountedAs = Literal["sample", "request", "likelihood", "probe", "verdict"]
+CountedAs = Literal["sample", "request", "probe", "verdict"]
 """How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence, a part of
 a likelihood, which is prompt work, or a probe, which may fail), or verifier tokens."""
 
@@ -183,13 +183,7 @@ class OperationExecutor:
 
         `at` is where it started on the question's virtual clock; None where nothing waited for its end.
         """
-        end = (
-            0
-            if at is None
-            else at
-            if counted_as == "likelihood"
-            else at + usage.generated_tokens
-        )
+        end = 0 if at is None else at + usage.generated_tokens
         if counted_as == "verdict":
             return verifier_cost(self.model, usage).until(end)
         prompt, generated = usage.prompt_tokens, usage.generated_tokens

@@ -17,7 +17,7 @@ from reasoner.execution.order import RunningOperations
 from reasoner.execution.probes import Probes, probed_vote
 from reasoner.execution.programs import execute
 from reasoner.execution.sampling import OperationSampler, resolved
-from reasoner.execution.scoring import measure_likelihoods, rate
+from reasoner.execution.scoring import rate
 from reasoner.execution.seen import Examination, PlanView
 from reasoner.execution.verdicts import QuestionVerdicts
 from reasoner.models.info import ModelInfo
@@ -305,13 +305,6 @@ class PlanRunner:
                 finished = await self._work(op, self._now, ops.Handle(self._ops))
                 self._seen.receive(finished, op)
                 return finished.execution or finished.ratings
-            case ops.LogLikelihood():
-                self._ops += 1
-                likelihoods, cost = await measure_likelihoods(
-                    self.executor, self._ops, op, at=self._now
-                )
-                self._seen.cost += cost
-                return likelihoods
             case ops.Next():
                 finished = await self._running.next()
                 self.executor.recorder.write(Delivered, op=finished.handle)

@@ -1,27 +1,16 @@
-"""Ratings of candidates by the run's verifier, and log-likelihoods of texts by its engine."""
+"""Ratings of candidates by the run's verifier."""
 
-import asyncio
-import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from reasoner.budget import NO_COST, Cost
-from reasoner.engine import RenderedPrompt
-from reasoner.errors import (
-    BudgetExhausted,
-    PromptTooLong,
-    TraceError,
-    UsageError,
-    VerifierError,
-)
+from reasoner.errors import BudgetExhausted, TraceError, VerifierError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.work import Inquiry, Job, failed, perform
-from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.system.foreign import is_cancellation
-from reasoner.trace.events import LikelihoodsMeasured, Scored
+from reasoner.trace.events import Scored
 from reasoner.trace.recorder import Why
-from reasoner.types import NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
+from reasoner.types import NOT_RATED, Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 
 
@@ -148,127 +137,3 @@ def _checked(cost: Cost, at: int) -> Cost:
     if fault := cost.fault():
         raise VerifierError(f"the verifier counted wrongly: {fault}")
     return cost.until(at + cost.sequential_tokens)
-
-
-INSTEAD: Final = "use vLLM in this program, as by --engine vllm"
-Logprobs = dict[tuple[TokenIds, int], float]
-"""The log-probability of each token after the token ids that lead to it."""
-
-
-BranchNode = tuple[TokenIds, TokenIds]
-"""A node of the tree of texts: the token ids that lead to it, and those that texts continue with."""
-
-
-def branch_nodes(
-    texts: Iterable[TokenIds],
-    *,
-    # Tokens that one request may watch
-    max_watched: int = 128,
-) -> tuple[BranchNode, ...]:
-    """All nodes where a text continues, each once; a node with more than `max_watched` next tokens is split."""
-    following: dict[TokenIds, dict[int, None]] = {}
-    for ids in texts:
-        for position, token in enumerate(ids):
-            following.setdefault(ids[:position], {})[token] = None
-    return tuple(
-        (path, watch[first : first + max_watched])
-        for path, watch in ((path, tuple(tokens)) for path, tokens in following.items())
-        for first in range(0, len(watch), max_watched)
-    )
-
-
-def joint_logprob(
-    ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float]
-) -> TextLikelihood:
-    """The chain rule: the sum of the log-probability of each token after those before it."""
-    return TextLikelihood(
-        math.fsum(
-            logprobs[ids[:position], token] for position, token in enumerate(ids)
-        ),
-        len(ids),
-    )
-
-
-async def measure_likelihoods(
-    executor: OperationExecutor, op: int, operation: LogLikelihood, *, at: int
-) -> tuple[tuple[TextLikelihood | None, ...], Cost]:
-    """The log-likelihood of each text, None where it does not fit the context window, and what computing all cost.
-
-    It takes no virtual time.
-
-    Raises:
-        BudgetExhausted: the ledger refused a part of it, or the deadline passed.
-        UsageError: the engine cannot compute it, or the prompt itself fills the context window.
-    """
-    rendered, digest = await executor.render(operation.prompt), operation.prompt.digest
-    executor.recorder.head(operation.prompt, digest, rendered)
-    values: dict[str, Any] = {
-        "prompt": digest,
-        "texts": operation.texts,
-        "likelihoods": (),
-    }
-    name = digest, operation.texts
-    inquiry = Inquiry(
-        executor, op, LikelihoodsMeasured, name, "likelihood", NOT_MEASURED, values, at
-    )
-    event = inquiry.recorded()
-    if event is None:
-        encoded = [await _encoded(executor, rendered, text) for text in operation.texts]
-
-        async def ask() -> None:
-            nodes = branch_nodes(ids for ids in encoded if ids is not None)
-            logprobs = await _ask_all(inquiry, operation.prompt, rendered, nodes)
-            values["likelihoods"] = tuple(
-                None if ids is None else joint_logprob(ids, logprobs) for ids in encoded
-            )
-
-        event = await inquiry.outcome(ask)
-    return event.likelihoods, event.cost.taking(0)
-
-
-async def _encoded(
-    executor: OperationExecutor, prompt: RenderedPrompt, text: str
-) -> TokenIds | None:
-    """The token ids of a text; None where it does not fit after the prompt."""
-    ids = await executor.encode(text)
-    if not ids or prompt.token_ids is None:
-        raise UsageError(
-            f"{executor.engine.name} has no token ids for {text[:40]!r} after this prompt, so it cannot say how likely "
-            f"the text is: {INSTEAD}"
-        )
-    context = executor.model.context
-    if context and prompt.tokens >= context:
-        raise PromptTooLong(prompt.tokens, context)
-    return ids if not context or prompt.tokens + len(ids) <= context else None
-
-
-async def _ask_all(
-    inquiry: Inquiry[Any],
-    prompt: Prompt,
-    head: RenderedPrompt,
-    nodes: Iterable[BranchNode],
-) -> Logprobs:
-    """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
-
-    async def ask(path: TokenIds, watch: TokenIds) -> Logprobs:
-        rendered = RenderedPrompt(
-            (head.token_ids or ()) + path, head.tokens + len(path)
-        )
-        completion = await inquiry.request(
-            prompt.extended("", path), rendered, ONE_TOKEN, watch=watch
-        )
-        if completion.logprobs is None or not completion.logprobs.watched:
-            raise UsageError(
-                f"{inquiry.executor.engine.name} reports no log-probabilities of chosen tokens: {INSTEAD}"
-            )
-        rows = completion.logprobs.watched[0]
-        return {(path, token): row for token, row in zip(watch, rows, strict=True)}
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(*node)) for node in nodes]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return {
-        token: logprob for task in tasks for token, logprob in task.result().items()
-    }

@@ -228,7 +228,7 @@ def failed(failure: BaseException) -> str:
 
 @dataclass(slots=True)
 class Inquiry(Generic[W]):
-    """Work of one or several jobs that is recorded as one event: a verdict, a likelihood, a probe, a rating, a program.
+    """Work of one or several jobs that is recorded as one event: a probe, a rating, a program.
 
     `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
     for. `at` is where it starts on the question's virtual clock, and then where its last job ended. `refused` begins
@@ -332,8 +332,6 @@ class Inquiry(Generic[W]):
             ):
                 raise
             error = failed(failure)
-            if self.counted_as == "likelihood":
-                raise
         finally:
             cost = self._cost.taking(time.monotonic() - began)
             event = self.executor.recorder.work(

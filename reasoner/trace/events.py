@@ -25,7 +25,6 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.models.info import ModelInfo
-from reasoner.strategy import TextLikelihood
 from reasoner.system.values import value
 from reasoner.types import (
     CANCELLED,
@@ -60,7 +59,6 @@ __all__ = [
     "EquivalenceChecked",
     "Event",
     "Executed",
-    "LikelihoodsMeasured",
     "Noted",
     "Prefilled",
     "Prompted",
@@ -301,24 +299,6 @@ class Scored(RefusableWork):
         )
 
 
-class LikelihoodsMeasured(RefusableWork):
-    """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
-
-    `cost` counts all requests, also where there is an `error` and no likelihoods.
-    """
-
-    event: Literal["likelihoods_measured"] = "likelihoods_measured"
-    texts: tuple[str, ...]
-    likelihoods: tuple[TextLikelihood | None, ...]
-    error: str
-    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "texts")
-
-    @property
-    def completed(self) -> bool:
-        """Whether it was measured, or refused by the budget."""
-        return not self.error or self.refusal is not None
-
-
 class AnswerExtracted(RefusableWork):
     """The model was asked for the answer of a sequence, named as in `Sampled`, by a probe or by a second prompt.
 
@@ -440,7 +420,6 @@ Event = (
     | Sampled
     | Dropped
     | Scored
-    | LikelihoodsMeasured
     | AnswerExtracted
     | Executed
     | Delivered

@@ -11,13 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
-from reasoner.errors import (
-    BudgetExhausted,
-    EngineError,
-    NotRecorded,
-    RequestLost,
-    TraceError,
-)
+from reasoner.errors import BudgetExhausted, NotRecorded, RequestLost, TraceError
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
     ATTEMPTS,
@@ -30,7 +24,6 @@ from reasoner.trace.events import (
     Ended,
     EquivalenceChecked,
     Event,
-    LikelihoodsMeasured,
     Proposed,
     RefusableWork,
     Refused,
@@ -38,7 +31,7 @@ from reasoner.trace.events import (
     TraceRecord,
     Work,
 )
-from reasoner.types import CANCELLED, Blocks
+from reasoner.types import Blocks
 from reasoner.verifier import Verifier
 
 R = TypeVar("R", bound=TraceRecord)
@@ -213,8 +206,6 @@ class QuestionHistory:
             raise RequestLost(
                 f"the recorded request was lost here (tried {lost} times)"
             )
-        if isinstance(last, LikelihoodsMeasured) and last.error != CANCELLED:
-            raise EngineError(last.error)
         cut = isinstance(last, Dropped) and last.why == "cancelled"
         if (
             name[0] is Sampled

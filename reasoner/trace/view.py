@@ -13,7 +13,6 @@ from reasoner.trace.events import (
     Ended,
     Event,
     Executed,
-    LikelihoodsMeasured,
     Noted,
     Prefilled,
     Prompted,
@@ -47,7 +46,7 @@ MAX_KEY: Final = 60
 """Characters of an answer that a note shows."""
 
 
-Aside = Noted | Refused | LikelihoodsMeasured | AnswerExtracted | Executed
+Aside = Noted | Refused | AnswerExtracted | Executed
 """What happened beside the sampling."""
 
 
@@ -214,7 +213,7 @@ class QuestionView:
                 self._add_node(event)
             case Scored() | AnswerExtracted():
                 self._examine(event)
-            case Noted() | Refused() | LikelihoodsMeasured() | Executed():
+            case Noted() | Refused() | Executed():
                 self.asides.append(event)
             case Proposed():
                 self.proposals.append(
@@ -332,7 +331,7 @@ def _path(tree: QuestionView) -> tuple[int, ...]:
     if not sources:
         return ()
 
-    def likelihood(node: TreeNode) -> tuple[bool, bool, float, int]:
+    def chance(node: TreeNode) -> tuple[bool, bool, float, int]:
         return (
             not node.children,
             node.complete,
@@ -340,7 +339,7 @@ def _path(tree: QuestionView) -> tuple[int, ...]:
             -node.id,
         )
 
-    source: int | None = max(sources, key=likelihood).id
+    source: int | None = max(sources, key=chance).id
     path: list[int] = []
     while source is not None:
         path.append(source)
@@ -381,11 +380,8 @@ def _note(view: QuestionView, event: Aside) -> str:
     if isinstance(event, Executed):
         printed = event.output.strip()[-MAX_KEY:]
         return f"a program ran for {event.cost.seconds:.1f} s: {event.error or event.failure or repr(printed)}"
-    spent = f"{event.cost.tokens:,} tokens"
-    match event:
-        case AnswerExtracted():
-            read = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
-            return f"#{number(event.prompt, event.index)} probed for the answer: {event.error or read}, for {spent}"
-    return f"{len(event.texts)} log-likelihoods for {spent}" + (
-        f": {event.error}" if event.error else ""
+    read = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
+    return (
+        f"#{number(event.prompt, event.index)} probed for the answer: {event.error or read}, for "
+        f"{event.cost.tokens:,} tokens"
     )

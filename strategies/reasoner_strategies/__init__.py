@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from reasoner_strategies.early_exit import EarlyExit
     from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
-    from reasoner_strategies.likelihood import Likelihood
     from reasoner_strategies.mcts import Mcts
     from reasoner_strategies.particle_filter import ParticleFilter
     from reasoner_strategies.rebase import Rebase
@@ -42,7 +41,6 @@ __all__ = [
     "EarlyExit",
     "Escalate",
     "GenSelect",
-    "Likelihood",
     "Mcts",
     "ParticleFilter",
     "Rebase",

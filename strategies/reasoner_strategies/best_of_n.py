@@ -1,9 +1,11 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from reasoner import Answer, Question, SamplingParams
+from reasoner import Answer, Completion, Question, SamplingParams, VoteState
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.texts import YesNoSpace
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan, Strategy, sample
@@ -38,7 +40,8 @@ class BestOfN(CheckedOptions):
     sample, a failing verifier, no budget left) the majority decides.
 
     With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
-    its answer comes from.
+    its answer comes from. With `candidates` "options", nothing is drawn where a question lists options: these are
+    rated, as by the verifier `likelihood`.
     """
 
     listed_under: ClassVar[str] = "Choice among samples"
@@ -49,6 +52,7 @@ class BestOfN(CheckedOptions):
     selector: PoolSelector = "argmax"
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
+    candidates: Literal["samples", "options"] = "samples"
     softmax_temperature: Annotated[float, Range(above=0)] = 1.0
     power: Annotated[float, Range(at_least=0, at_most=10)] = 0.5
 
@@ -57,6 +61,8 @@ class BestOfN(CheckedOptions):
             raise UsageError(
                 "with `of`, sampling options belong to that strategy: set them there"
             )
+        if self.of is not None and self.candidates == "options":
+            raise UsageError("candidates=options asks no strategy: leave `of` out")
 
     @property
     def uses_verifier(self) -> bool:
@@ -73,13 +79,14 @@ class BestOfN(CheckedOptions):
         )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw, propose the majority, rate those that hold an answer, select."""
-        if self.of is None:
-            pool: Pool = yield from sample(
-                question.prompt, n=self.n, params=self.params
-            )
+        """Draw and propose the majority, or list the options; rate those that hold an answer, and select."""
+        options = listed(question) if self.candidates == "options" else ()
+        pool: Pool = options
+        majority = VoteState()
+        if self.of is None and not options:
+            pool = yield from sample(question.prompt, n=self.n, params=self.params)
             majority = yield from proposed(vote(question, pool))
-        else:
+        elif self.of is not None:
             majority, pool = yield from nested_vote(question, self.of, self.n)
         return (
             yield from rated_choice(
@@ -98,6 +105,19 @@ class BestOfN(CheckedOptions):
         if self.selector == "borda":
             return borda_weights(ratings, self.power)
         return ratings
+
+
+def listed(question: Question) -> tuple[Completion, ...]:
+    """The options that a question lists, each as a reply that gives it; none if it lists none."""
+    space, names = question.space, tuple[str, ...]()
+    if isinstance(space, ChoiceSpace):
+        names = space.known
+    elif isinstance(space, YesNoSpace):
+        names = ("yes", "no")
+    return tuple(
+        Completion(question.prompt, f"The answer is {name}", (), "stop", index=index)
+        for index, name in enumerate(names)
+    )
 
 
 def confidence_weights(ratings: Weights, temperature: float) -> list[float | None]:

@@ -199,14 +199,13 @@ UNSEEN = {
 }
 """Options whose effect a run without a budget and without a clock cannot show, and why."""
 UNSEEN_OF = {
+    ("best_of_n", "candidates"): "it is for questions with options",
     ("auto", "task"): "the profile of this suite has one task",
     ("auto", "abstain_below"): "it needs a confidence that is below it",
     ("auto", "abstain_risk"): "it needs a share that is below the least one",
     ("early_exit", "threshold"): "this engine answers no probe",
     ("code_interpreter", "calls"): "these replies hold no code",
     ("code_interpreter", "timeout"): "these replies hold no code",
-    ("likelihood", "score"): "it is for questions with options",
-    ("likelihood", "normalize"): "it is for questions with options",
 }
 TELLING = {
     ("budget_forcing", "min_thinking"): "900",

@@ -22,6 +22,7 @@ SPECS = {
     "ensemble": "ensemble:members=[certainty,judge]",
     "equations": "equations",
     "judge": "judge:min_mass=0",
+    "likelihood": "likelihood",
     "rules": 'rules:pattern="answer is [0-9]"',
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -53,6 +54,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "model": ("some/model",),
         "base_url": ("http://localhost:1/v1",),
         "args": (),
+    },
+    "likelihood": {
+        "of": ("label", "text"),
+        "normalize": ("none", "tokens", "characters"),
     },
     "rules": {"pattern": ("x+",), "call": ()},
 }

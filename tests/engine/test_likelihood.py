@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from reasoner import Answer, Prompt, Question, solve_sync
+from reasoner import Prompt, Question, solve_sync
+from reasoner.answers.choices import ChoiceSpace
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.stream import read_logprobs
 from reasoner.errors import EngineError
-from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
-from reasoner.testing.support import Planned, traced_cost
-from reasoner.trace.events import Event
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, SamplingParams
+from reasoner_strategies import BestOfN
+from reasoner_verifiers import Likelihood
 
 PROMPTS = (
     Prompt.chat("What is 3 + 4?"),
@@ -22,31 +22,35 @@ PROMPTS = (
     Prompt((), raw="The capital of France is"),
 )
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=0)
-QUESTION = Question.of("Which of these is a fish?\n\nA) cow\nB) trout\nC) bee\nD) oak")
 
 
-@pytest.mark.parametrize("text", ["Tell me about the sea."])
-def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(
-    engine: VllmEngine, text: str
+def test_an_option_weighs_what_the_engine_said_of_its_tokens(
+    engine: VllmEngine,
 ) -> None:
-    kept: list[tuple[Completion, tuple[TextLikelihood | None, ...]]] = []
+    prompt = Prompt((), raw="The capital of France is")
 
-    def plan(question: Question) -> Plan[Answer | None]:
-        prompt = yield from prefill(Prompt.chat(text), "Well,")
-        [drawn] = yield from sample(prompt, params=GREEDY)
-        kept.append((drawn, (yield from loglikelihood(prompt, [drawn.text]))))
-        return None
+    async def drawn() -> Completion:
+        rendered = await engine.render(prompt)
+        return await engine.sample(SampleRequest("q", prompt, rendered, GREEDY, 0, 0))
 
-    events: list[Event] = []
-    solution = solve_sync(QUESTION, Planned(plan), engine, trace=events.append)
+    whole = asyncio.run(drawn())
+    text = whole.text.removeprefix(" ")
+    assert asyncio.run(engine.encode(f" {text}")) == whole.continuation
+    space = ChoiceSpace((text, "a cow"))
+    question = replace(Question.of("Which?"), space=space, prompt=prompt)
+    solution = solve_sync(
+        question,
+        BestOfN(candidates="options"),
+        engine,
+        verifier=Likelihood(of="text"),
+    )
     assert solution.error is None
-    assert traced_cost(events).taking(0) == solution.cost.taking(0)
-    [(drawn, [found])] = kept
-    assert drawn.logprobs is not None
-    assert found is not None
-    assert asyncio.run(engine.encode(drawn.text)) == drawn.continuation
-    own = drawn.logprobs.sampled[: len(drawn.continuation)]
-    assert found == TextLikelihood(pytest.approx(math.fsum(own), abs=1e-3), len(own))  # type: ignore[arg-type]
+    weights = {vote.answer.key: vote.weight for vote in solution.vote_state.votes}
+    assert whole.logprobs is not None
+    own = whole.logprobs.sampled[: len(whole.continuation)]
+    assert math.log(weights["A"]) == pytest.approx(math.fsum(own), abs=1e-3)
+    assert solution.answer is not None
+    assert solution.answer.key == "A"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_a_watched_token_may_be_impossible() -> None:
     )
 
 
-@pytest.mark.parametrize("stop", [("\n",), ("is",)])
+@pytest.mark.parametrize("stop", [(), ("\n",), ("is",)])
 def test_the_text_and_its_end_are_the_same_with_and_without(
     engine: VllmEngine, stop: tuple[str, ...]
 ) -> None:

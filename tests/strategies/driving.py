@@ -10,7 +10,6 @@ from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Finished,
     Handle,
-    LogLikelihood,
     Next,
     Note,
     Operation,
@@ -37,7 +36,6 @@ class Course:
     error: BudgetExhausted | None = None
     samples: list[Sample] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
-    weighed: list[LogLikelihood] = field(default_factory=list)
     forced: list[str] = field(default_factory=list)
     """The texts that were prefilled."""
     proposals: list[Propose] = field(default_factory=list)
@@ -59,8 +57,6 @@ class Course:
                 self.samples.append(op)
             case Score():
                 self.scores.append(op)
-            case LogLikelihood():
-                self.weighed.append(op)
             case Prefill():
                 self.forced.append(op.text)
 

@@ -50,7 +50,7 @@ def test_every_strategy_answers_never_from_the_thinking_and_keeps_to_a_thinking_
     name: str,
 ) -> None:
     samples = "params" in {field.name for field in fields(load("strategy", name))}
-    levelled = samples and name not in ("budget_forcing", "likelihood")
+    levelled = samples and name != "budget_forcing"
     strategy = build("strategy", f"{name}:thinking=low" if levelled else name)
     engine, events = thinker(verdicts), list[Event]()
     judge = Judge() if strategy.uses_verifier else None

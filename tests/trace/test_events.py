@@ -10,7 +10,6 @@ import pytest
 
 from reasoner import Cost, solve_sync
 from reasoner.errors import BudgetExhausted, DamagedLine, TraceError, UsageError
-from reasoner.strategy import TextLikelihood
 from reasoner.testing.scripted import MODEL, ScriptedEngine
 from reasoner.testing.support import number_question, says, write_trace
 from reasoner.trace import events as kinds
@@ -19,7 +18,6 @@ from reasoner.trace.events import (
     Dropped,
     Ended,
     Event,
-    LikelihoodsMeasured,
     Prefilled,
     Prompted,
     Proposed,
@@ -70,7 +68,6 @@ prompted, prefilled = (
     partial(Prompted, **AT, tokens=3, exact=True),
     partial(Prefilled, **AT, prompt="p", text="Wait"),
 )
-measured = partial(LikelihoodsMeasured, **WORK)
 scored, ended = partial(Scored, **WORK, index=3), partial(Ended, **AT, cost=COST)
 LATE = BudgetExhausted("seconds", needed=0, free=-math.inf, limit=math.inf)
 EVENTS: list[Event] = [
@@ -98,10 +95,6 @@ EVENTS: list[Event] = [
     ),
     scored(value=0.5, steps=(0.25, 1.0), error=""),
     scored(value=None, steps=(), error="broken"),
-    measured(
-        texts=(" A", "\u00e9\n"), likelihoods=(TextLikelihood(-0.25, 1), None), error=""
-    ),
-    measured(texts=(" A",), likelihoods=(), error="cancelled"),
     kinds.AnswerExtracted(**WORK, index=3, text="7.\n", answer=answer("7"), error=""),
     kinds.Executed(**WORK, code="print(7)", output="7\n", failure="", error=""),
     prefilled(child="c", token_ids=(3, 4)),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from reasoner_verifiers.ensemble import Ensemble
     from reasoner_verifiers.equations import Equations
     from reasoner_verifiers.judge import Judge
+    from reasoner_verifiers.likelihood import Likelihood
     from reasoner_verifiers.orm import Orm
     from reasoner_verifiers.prm import Prm
     from reasoner_verifiers.rules import Rules
@@ -19,6 +20,7 @@ __all__ = [
     "Ensemble",
     "Equations",
     "Judge",
+    "Likelihood",
     "Orm",
     "Prm",
     "Rules",

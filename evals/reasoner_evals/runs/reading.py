@@ -67,7 +67,7 @@ COSTS: Final[Mapping[str, str]] = {
 """The counts of `ArmData.costs`, and where an `ItemRecord` has them."""
 _COSTS: Final = attrgetter(*COSTS.values())
 
-STATED: Final = frozenset({*RULES, "given", "likelihood"})
+STATED: Final = frozenset({*RULES, "given"})
 """Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
 probe is none."""
 
