@@ -18,14 +18,7 @@ from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskR
 from reasoner_evals.report.diagnostics import failures, verifiers
 from reasoner_evals.report.drawing import Figure
 from reasoner_evals.report.figures import report_figures
-from reasoner_evals.report.narrative import (
-    METHODS,
-    cut_warnings,
-    limits,
-    readings,
-    unfinished,
-    verdict,
-)
+from reasoner_evals.report.narrative import METHODS, unfinished, verdict
 from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, points_table
 from reasoner_evals.runs.export import plain_cell
@@ -73,7 +66,6 @@ def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalR
         tasks,
         provenance,
         METHODS,
-        tuple(limits(tasks, provenance)),
         tuple(unfinished(provenance)),
     )
 
@@ -165,8 +157,6 @@ def _task(
         shared=", ".join(f"{name}={value}" for name, value in sorted(shared.items()))
         + (" but for greedy" if cold and "temperature" in shared else ""),
         verdict=verdict(rows),
-        warnings=tuple(cut_warnings(rows)),
-        readings=tuple(readings(rows)),
         points=points,
         verifiers=verifiers(measured, groups),
         failures=failures(measured, name),
@@ -187,7 +177,6 @@ def _provenance(run: RunData, arms: Sequence[ArmReading]) -> Provenance:
             "finished": int(data.finished.sum()),
             "errors": int((data.outcome == ERROR).sum()),
             "ungraded": int(ungraded_rows(data).sum()),
-            "redrawn": int(data.costs["redrawn"].sum()),
         }
         for _, data in arms
     )

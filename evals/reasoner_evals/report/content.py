@@ -56,8 +56,6 @@ class Headline(NamedTuple):
     key: str = ""
     """The point that it is about, and the baseline of that; empty where there is none."""
     baseline: str = ""
-    advice: str = ""
-    """The size or strategy that the task's numbers recommend, in a sentence; empty where there is no choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +152,7 @@ class Provenance(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
     arms: tuple[tuple[Arm, dict[str, int]], ...]
-    """Each arm with numbers of questions: asked, finished, errors and ungraded; and tokens that were redrawn."""
+    """Each arm with numbers of questions: asked, finished, errors and ungraded."""
     names: dict[str, str]
     """What people call an arm, by its name."""
 
@@ -173,10 +171,6 @@ class TaskReport:
     shared: str
     """The sampling options that all strategies share, which their names leave out; empty where there are none."""
     verdict: Headline
-    warnings: tuple[str, ...]
-    """Reasons not to trust a result, a sentence each."""
-    readings: tuple[str, ...]
-    """How the replies of each strategy with probes were read, and what the probes cost; a line each."""
     points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `table`."""
     verifiers: tuple[VerifierQuality, ...]
@@ -225,8 +219,6 @@ class EvalReport:
     tasks: tuple[TaskReport, ...]
     runs: tuple[Provenance, ...]
     methods: tuple[str, ...]
-    """How the numbers were made: estimators, intervals, cost rules and the FLOPs formula, a sentence each."""
-    limits: tuple[str, ...]
-    """What the numbers do not show, a sentence each."""
+    """How the numbers were made, and what they do not show, a sentence each."""
     unfinished: tuple[str, ...] = ()
     """The arms that lack questions, and how to continue, a line for each run; only the list of arms shows them."""

@@ -1,4 +1,4 @@
-"""What a report says in words: the verdict of a task, warnings, methods and limits."""
+"""What a report says in words: the verdict of a task, what is unfinished, and methods."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,18 +13,9 @@ from reasoner_evals.report.content import (
     Delta,
     Headline,
     Provenance,
-    TaskReport,
     estimate_of,
 )
-from reasoner_evals.runs.naming import is_greedy
-from reasoner_evals.stats.intervals import DISCORDANT, minimum_detectable
 
-OFTEN_CUT: Final = 0.05
-"""The share of samples cut at `max_tokens` from which a report says so."""
-ENOUGH: Final = 0.01
-"""A recommended point has at most this much less accuracy than the best one,"""
-ENOUGH_CHEAPER: Final = 0.9
-"""and at most this share of its tokens."""
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
@@ -62,44 +53,12 @@ def verdict(rows: Sequence[Any]) -> Headline:
         capitalized(_sentence(claim, point, first, paid, family)),
         point.key,
         baseline.key,
-        capitalized(_advice(claim, point, baseline, rows)),
     )
 
 
 def capitalized(sentence: str) -> str:
     """A sentence with a capital letter."""
     return sentence[:1].upper() + sentence[1:]
-
-
-def _advice(claim: Claim, point: Any, baseline: Any, rows: Sequence[Any]) -> str:
-    """What to use: after a gain the cheapest point as good as the best one, otherwise the baseline if it costs less."""
-    if claim != "gain":
-        cheaper = baseline.tokens < point.tokens
-        return f"{baseline.label} costs less: {_bought(baseline)}." if cheaper else ""
-    own = [
-        row
-        for row in rows
-        if row.model == point.model and row.tokens <= ENOUGH_CHEAPER * point.tokens
-    ]
-    enough = [
-        row for row in own if row.acc >= point.acc - ENOUGH and _is_sure_gain(row)
-    ]
-    if not enough:
-        return f"Nothing cheaper comes within {100 * ENOUGH:.0f} point of {point.label}: {_bought(point)}."
-    best = min(enough, key=lambda row: row.tokens)
-    return f"{best.label} is enough: {_bought(best)}, {best.tokens / point.tokens:.0%} of the tokens of {point.label}."
-
-
-def _is_sure_gain(row: Any) -> bool:
-    return any(
-        delta.sure and delta.difference.value > 0
-        for name in _BASELINES
-        if (delta := row.deltas.get(name))
-    )
-
-
-def _bought(row: Any) -> str:
-    return f"{row.acc:.0%} right for {row.tokens:,.0f} tokens per question"
 
 
 def _alone(row: Any) -> Headline:
@@ -211,51 +170,6 @@ def signed(difference: float | None) -> str | None:
     return None if difference is None else f"{100 * difference:+z.1f}".replace("-", "−")
 
 
-def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
-    """How often samples were cut at `max_tokens`, in one line; it names the strategy with the most."""
-    most = {
-        row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)
-    }
-    often = [
-        row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT
-    ]
-    if not often:
-        return
-    worst, *others = often
-    thinking = (
-        f" ({worst.samples_cut_thinking:.0%} while thinking)"
-        if worst.samples_cut_thinking
-        else ""
-    )
-    more = (
-        f", and {others[-1].samples_cut:.0%} or more of {counted(len(others), 'other')}"
-        if others
-        else ""
-    )
-    share = f"{worst.samples_cut:.0%} of the samples of {worst.series}"
-    yield f"{share}{thinking} were cut at max_tokens{more}: raise --max-tokens."
-
-
-def readings(rows: Sequence[Any]) -> Iterator[str]:
-    """How the replies of each strategy were read and what its probes cost, where there are any."""
-    largest = {row.series: row for row in sorted(rows, key=lambda row: row.tokens)}
-    for row in largest.values():
-        if not (row.probe_tokens or row.probe_cached_tokens):
-            continue
-        shares = (
-            row.replies_read_by_form,
-            row.replies_read_by_probe,
-            row.replies_without_answer,
-        )
-        form, probe, silent = (f"{share or 0.0:.0%}" for share in shares)
-        prompts = row.probe_prompt_tokens + row.probe_cached_tokens
-        yield (
-            f"{row.label}: {form} of the replies are read by a form, {probe} by a probe, {silent} have no answer. "
-            f"Probes cost {row.probe_tokens:,.0f} tokens per question, {row.probe_tokens / (row.tokens or 1):.1%} of "
-            f"all; {row.probe_cached_tokens / (prompts or 1):.0%} of their prompts came from the cache."
-        )
-
-
 def percent(share: BoundedValue) -> str:
     """A share with its interval, in percent."""
     bounds = (
@@ -275,64 +189,6 @@ def signed_points(difference: BoundedValue) -> str:
         else f" ({100 * low:+z.1f} to {100 * high:+z.1f})"
     )
     return f"{100 * value:+z.1f} points{bounds}"
-
-
-def limits(tasks: Sequence[TaskReport], runs: Sequence[Provenance]) -> Iterator[str]:
-    """What the numbers do not show."""
-    for task in tasks:
-        yield from (f"{task.task}: {limit}" for limit in _task_limits(task))
-    for run in runs:
-        yield from _run_limits(run)
-    yield "Estimates from a pool ignore scheduling and samples in flight; their seconds are in proportion to tokens."
-    yield "The best of a table was chosen on the questions it is reported on; confirm it on others."
-    yield "Reference answers are taken as they are, and models may have seen the questions in training."
-
-
-def _task_limits(task: TaskReport) -> Iterator[str]:
-    rows = task.rows
-    if not rows:
-        yield f"{NOTHING}."
-        return
-    n = min(row.questions for row in rows)
-    yield (
-        f"with {counted(n, 'question')}, two strategies that differ on {DISCORDANT:.0%} of them show a difference only "
-        f"if they are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
-    )
-    if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
-        yield "no greedy sample to compare with; add the strategy single."
-    once = {
-        row.series
-        for row in rows
-        if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)
-    }
-    if once:
-        yield f"run with one seed, so that sampling luck is not averaged out: {', '.join(sorted(once))}."
-    if few := {row.series for row in rows if row.few_subsets}:
-        yield (
-            "above half of a pool, subsets share most of their samples and intervals are too narrow: the largest size "
-            f"of {', '.join(sorted(few))}."
-        )
-    if any(row.grader_failed for row in rows):
-        yield "the grader failed on some answers, which count as wrong; see the table."
-    if any(row.flops is None for row in rows):
-        yield "FLOPs are not known for every point, because the geometry of a model is not known."
-    if len({row.model for row in rows}) > 1:
-        yield "the models have different tokenizers; compare them by FLOPs, not by tokens."
-    if not task.source.shareable:
-        yield "its questions and answers are not shown."
-
-
-def _run_limits(run: Provenance) -> Iterator[str]:
-    for arm, state in run.arms:
-        name = f"{run.run.name}, {run.names[arm.name]}"
-        if state["errors"]:
-            failed = counted(state["errors"], "question")
-            yield f"{name}: {failed} ended in an error, in no accuracy; --resume tries again."
-        if state["ungraded"]:
-            ungraded = counted(state["ungraded"], "question")
-            yield f"{name}: {ungraded} without a verdict, in no accuracy: run `reasoner runs grade`."
-        if state["redrawn"]:
-            yield f"{name}: {state['redrawn']:,} tokens of sequences that were cut and drawn again are in no cost."
 
 
 def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:

@@ -45,9 +45,7 @@ def result_lines(task: TaskReport, width: int) -> Iterator[str]:
             yield from _wrapped(", ".join(parts), width, 4)
     elif rows:
         yield from _table(rows, heads, width)
-    yield from _wrapped(
-        " ".join(filter(None, [task.verdict.sentence, task.verdict.advice])), width
-    )
+    yield from _wrapped(task.verdict.sentence, width)
 
 
 def compared_rows(result: PairedResult) -> Iterator[tuple[str, str]]:

@@ -24,8 +24,6 @@ SPARSE: Final = 10
 """With fewer units that differ, the spread of the differences alone says too little."""
 TRACE: Final = 0.25
 """How much of a 0 and of a 1 is added if shares hardly vary."""
-DISCORDANT: Final = 0.2
-"""The share of questions on which two strategies differ, where it is not known."""
 NEAR: Final = 1e-9
 """Differences below this are rounding errors."""
 
@@ -369,8 +367,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         minimum = max(minimum, min((len(p_values) - rank) * p_values[index], 1.0))
         adjusted[index] = minimum
     return adjusted
-
-
-def minimum_detectable(n: int, discordant: float) -> float:
-    """The least paired difference that `n` questions detect (80 % power, 5 % level), given the share that differ."""
-    return POWER * math.sqrt(discordant / n)

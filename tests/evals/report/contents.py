@@ -196,8 +196,6 @@ def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
         groups=0,
         shared="",
         verdict=verdict(list(points.itertuples())),
-        warnings=(),
-        readings=(),
         points=points,
         verifiers=(),
         failures=(),
@@ -213,5 +211,4 @@ def a_report(
         tasks,
         (),
         ("The question is the unit.",),
-        ("arithmetic: few questions.",),
     )

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from reasoner.budget import Prices
-from reasoner_evals.report.narrative import readings
 from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import PooledReply
 from tests.evals.fabricated import (
@@ -208,19 +207,6 @@ def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
         assert spent == pytest.approx(
             (10 * probes * size / 4, probes * size, 9 * probes * size)
         )
-    (line,) = readings([one, whole])
-    assert (
-        f"Probes cost {10 * probes:.0f} tokens per question, {10 * probes / whole.tokens:.1%} of all; 90%"
-        in line
-    )
-    assert (
-        list(
-            readings(
-                list(rows(fabricate(tmp_path / "stated", [VOTE], questions=5)).values())
-            )
-        )
-        == []
-    )
 
 
 def test_errors_and_ungraded_answers_are_counted_and_in_no_accuracy(

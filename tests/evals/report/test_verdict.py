@@ -159,37 +159,6 @@ def test_what_may_be_chance_says_what_was_compared(
     assert compared in found.sentence
 
 
-def test_the_cheapest_point_as_good_as_the_best_one_is_recommended() -> None:
-    base = a_point("greedy", accuracy=0.5)
-    sure = a_delta(
-        base, difference=BoundedValue(0.4, 0.3, 0.5), p_holm=0.001, resolvable=True
-    )
-    accuracies = {1: 0.5, 2: 0.7, 4: 0.905, 8: 0.91}
-    curve = [
-        a_point("vote", size=size, accuracy=value, deltas={"greedy": sure})
-        for size, value in accuracies.items()
-    ]
-    row = verdict(list(table([base, *curve]).itertuples()))
-    assert row.claim == "gain"
-    assert (
-        row.advice
-        == "Vote, n=4 is enough: 90% right for 360 tokens per question, 50% of the tokens of vote, n=8."
-    )
-    # A point that is not sure to gain is not recommended, however cheap.
-    unsure = [*curve[:2], {**curve[2], "deltas": {"greedy": a_delta(base)}}, curve[3]]
-    nothing = verdict(list(table([base, *unsure]).itertuples())).advice
-    assert (
-        nothing
-        == "Nothing cheaper comes within 1 point of vote, n=8: 91% right for 720 tokens per question."
-    )
-    dear = {**curve[0], "deltas": {"greedy": a_delta(base)}, "tokens": 99.0}
-    tied = verdict(list(table([base, dear]).itertuples()))
-    assert (tied.claim, tied.advice) == (
-        "unresolved",
-        "Greedy costs less: 50% right for 90 tokens per question.",
-    )
-
-
 def test_no_difference_is_written_as_a_negative_zero() -> None:
     assert signed(-0.0004) == "+0.0"
     rounded = signed_points(BoundedValue(-0.0004, -0.0004, 0.01))

@@ -18,7 +18,6 @@ from reasoner_evals.stats.intervals import (
     difference,
     holm,
     interval,
-    minimum_detectable,
     score_test,
     spread_of,
     two_sided,
@@ -208,7 +207,7 @@ def test_single_outcomes_are_compared_by_mcnemars_test() -> None:
     assert (found.better, found.worse, found.test) == (9, 2, "mcnemar")
     assert found.p_value == pytest.approx(stats.chi2.sf((9 - 2) ** 2 / 11, 1))
     assert found.difference.mean == pytest.approx(7 / 20)
-    assert found.detectable == pytest.approx(minimum_detectable(20, 11 / 20))
+    assert found.detectable == pytest.approx(2.8 * np.sqrt(11 / 20 / 20))
 
 
 DIFFERENCES = st.one_of(
