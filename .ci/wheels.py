@@ -275,7 +275,7 @@ def faults(folder: Path) -> Iterator[str]:
             written = re.search(r" (?:--out|-o) (\S+)", line.command)
             if written and made and not line.works[extra]:
                 # With what the command writes beside it, such as a profile.
-                for source in made.glob(f"{Path(written[1]).stem}*"):
+                for source in made.glob(f"{Path(Path(written[1]).parts[0]).stem}*"):
                     copied = environment.work / source.name
                     if source.is_dir():
                         shutil.copytree(source, copied, dirs_exist_ok=True)

@@ -142,9 +142,10 @@ def write_data_set(path: Path, folder: Path) -> int:
             f"{run.name} cannot be published: the authors of {', '.join(held)} ask that items are not"
         )
     rows = export(path, folder / "data.parquet")
-    (folder / "manifest.json").write_text(
-        run.manifest.model_dump_json(indent=1) + "\n", encoding="utf-8"
-    )
+    frozen = run.manifest.model_dump_json(indent=1).encode()
+    if len(run.parts) == 1:
+        frozen = run.folder.manifest.read_bytes()
+    (folder / "manifest.json").write_bytes(frozen)
     sources = [
         f"- `{source.task}` of {source.origin}; licence: {source.licence}"
         for source in run.manifest.sources
