@@ -15,10 +15,10 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = ("reasoner", "strategies", "verifiers", "evals")
-MOST_STATEMENTS: Final = 27_823
+MOST_STATEMENTS: Final = 27_617
 """Statements without docstrings and without `reasoner.testing`, which counts as tests."""
 CORE: Final = "reasoner/execution/"
-MOST_FEATURES: Final = 5
+MOST_FEATURES: Final = 4
 """The most features that a module of the core names; three when the core is rebuilt."""
 FEATURES: Final = {
     word: re.compile(pattern, re.IGNORECASE)
