@@ -238,7 +238,6 @@ IMPORTERS = {
     "reasoner/models/embedded.py": {"cpu"},
     "reasoner/models/number_types.py": {"cpu"},
     "reasoner/serving": {"serve"},
-    "reasoner/serving/tools.py": {"mcp", "serve"},
     "reasoner/solution.py": {"eval"},
     "reasoner/system/tables.py": {"parquet"},
     "verifiers/reasoner_verifiers/fitting.py": {"cpu"},
@@ -337,7 +336,6 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
         project["project"]["dependencies"],
         extras["cpu"],
         extras["eval"],
-        extras["mcp"],
         extras["parquet"],
         extras["serve"],
     ]

@@ -35,14 +35,6 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
     help="Port to listen on; 0 picks a free one.",
 )
 @option(
-    "--mcp",
-    "over_mcp",
-    is_flag=True,
-    section="Server",
-    help="Serve the tool `solve` to one agent over standard input and output (MCP). Otherwise /mcp serves "
-    "it.",
-)
-@option(
     "--settings",
     type=options.PATH,
     metavar="FILE",
@@ -95,7 +87,6 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 def command(
     host: str,
     port: int,
-    over_mcp: bool,
     settings: Path | None,
     max_budget: str | None,
     drain: int,
@@ -111,11 +102,9 @@ def command(
     Exit codes: 0 stopped by a signal; 2 usage; 4 engine or model failure; 130 interrupted while it started.
     """
     require_extra("serve", "a server")
-    if over_mcp:
-        require_extra("mcp", "--mcp")
     from reasoner.cli.given import GivenOptions, budget_of, read_prices, with_model
     from reasoner.cli.progress import Display
-    from reasoner.cli.server_run import ServerRun, ToolRun
+    from reasoner.cli.server_run import ServerRun
     from reasoner.serving.app import Keys
     from reasoner.serving.config import Settings, make_offer, read_settings
     from reasoner.serving.listener import is_loopback
@@ -135,7 +124,7 @@ def command(
             },
         }
     )
-    if not over_mcp and not keys and not is_loopback(host):
+    if not keys and not is_loopback(host):
         raise UsageError(
             f"--host {host} is reached by other machines, and no key is set: set the variable {KEYS_VARIABLE}, or "
             "[keys] in --settings FILE, or listen at 127.0.0.1"
@@ -149,8 +138,6 @@ def command(
         answer=given.answer,
     )
     engine, display = given.to_engine(), Display(Terminal(), quiet=given.quiet)
-    if over_mcp:
-        return ToolRun(engine=engine, display=display, offer=offer, limits=limits).run()
     return ServerRun(
         engine=engine,
         display=display,

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import resource
 import shlex
-import sys
 from dataclasses import dataclass, field
 from socket import socket
 from traceback import format_exception
@@ -97,27 +96,6 @@ class ServerRun(EngineRun):
     ) -> None:
         """What asyncio would print of a failure in no request."""
         self._report("-", context.get("exception") or RuntimeError(context["message"]))
-
-
-@dataclass(slots=True, kw_only=True)
-class ToolRun(EngineRun):
-    """The tools of one server, over standard input and output."""
-
-    offer: Offer
-    limits: ServerLimits
-
-    async def work(self) -> None:
-        """Answer calls until standard input ends."""
-        from reasoner.serving.tools import ToolServer
-
-        announce(self.engine, self.display)
-        async with Service(
-            self.engine, self.offer, self.limits, report=lambda *_: None
-        ) as service:
-            self.display.hide()
-            await ToolServer(service).over_streams(
-                sys.stdin, self.display.terminal.give
-            )
 
 
 def _url(host: str, port: int) -> str:

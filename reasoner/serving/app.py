@@ -35,7 +35,6 @@ from reasoner.serving.stream import (
     reply,
     unless_left,
 )
-from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
 MESSAGES: Final = "/v1/messages"
@@ -49,7 +48,6 @@ REPLIES: Final[Mapping[str, Any]] = {
     "/v1/responses": ResponseReply,
 }
 """The class of the replies of each route; it `reads` the route's requests."""
-TOOLS: Final = "/mcp"
 SAMPLES: Final = "x-its-budget"
 """The header by which its_hub's clients say how many samples are drawn."""
 PUBLIC: Final = ("/", "/health")
@@ -129,7 +127,6 @@ class App:
     def __init__(self, service: Service, keys: Keys) -> None:
         self._service = service
         self._keys = keys
-        self._tools: Any = None
         self._messages = KeptMessages()
         self._created = int(time.time())
         self._router = Router(
@@ -138,10 +135,7 @@ class App:
                 Route("/metrics", self._metrics),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{name:path}", self._model),
-                *(
-                    Route(path, self._health, methods=["POST"])
-                    for path in (*REPLIES, TOOLS)
-                ),
+                *(Route(path, self._health, methods=["POST"]) for path in REPLIES),
                 Route(TRACES + "{id}.jsonl", self._trace),
                 Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
                 Route(COUNT, self._count, methods=["POST"]),
@@ -187,13 +181,6 @@ class App:
                 serve: ASGIApp = await self._answer(
                     kind, client or ANYONE, headers, receive
                 )
-            elif scope["path"] == TOOLS and scope["method"] == "POST":
-                body = await self._body(headers, receive)
-                answer = (await self._tool_server()).respond(
-                    scope, client or ANYONE, body, tagged
-                )
-                await unless_left(self._service.start(answer), receive)
-                return
             else:
                 serve = self._router
             await serve(scope, receive, tagged)
@@ -346,17 +333,6 @@ class App:
         else:
             ids = await service.encoded(asked.prompt, whole=asked.add_special_tokens)
         return reply({"count": len(ids), "tokens": ids, **about})
-
-    async def _tool_server(self) -> Any:
-        """The server of tools, which the first request for one starts: its library takes long to import."""
-        if self._tools is None:
-            require_extra("mcp", TOOLS)
-            from reasoner.serving.tools import ToolServer
-
-            self._tools = ToolServer(self._service)
-            self._service.start(self._tools.run())
-        await self._tools.ready.wait()
-        return self._tools
 
     async def _body(
         self, headers: Mapping[str, str], receive: Receive, **kind: Any

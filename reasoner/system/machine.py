@@ -40,7 +40,6 @@ BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
         "pyarrow",
         "tqdm",
     ),
-    "mcp": ("anyio", "mcp"),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
     "serve": ("prometheus_client", "starlette", "uvicorn"),
@@ -199,7 +198,7 @@ def missing(*modules: str) -> list[str]:
 
 
 def require_extra(
-    extra: Literal["eval", "mcp", "parquet", "ray", "serve"],
+    extra: Literal["eval", "parquet", "ray", "serve"],
     what: str,
     *modules: str,
 ) -> None:

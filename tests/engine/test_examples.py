@@ -15,9 +15,11 @@ from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine
 
 ROOT = Path(__file__).parents[2]
-# The client of a server needs one: tests/serving/test_documentation.py runs it.
+# Two speak to a server or an agent: tests/serving/test_documentation.py runs them.
 EXAMPLES = sorted(
-    path.name for path in (ROOT / "examples").glob("*.py") if path.name != "serving.py"
+    path.name
+    for path in (ROOT / "examples").glob("*.py")
+    if path.name not in ("agent_tool.py", "serving.py")
 )
 
 

@@ -1,11 +1,16 @@
 """docs/serving.md and the example: what is written there runs, and names what there is."""
 
+import asyncio
 import re
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.choose import default_aliases
@@ -62,6 +67,30 @@ def test_the_example_runs(
         runpy.run_path(str(ROOT / "examples/serving.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["The answer is 7", "7 has 8 votes"]
+
+
+@pytest.mark.process
+def test_an_agent_calls_the_tool_of_the_example() -> None:
+    tool = str(ROOT / "examples/agent_tool.py")
+    asked = StdioServerParameters(
+        command=sys.executable, args=[tool, "simulated:accuracy=1,tokens=10"]
+    )
+
+    async def called(**arguments: str) -> Any:
+        async with (
+            stdio_client(asked) as (incoming, outgoing),
+            ClientSession(incoming, outgoing) as session,
+        ):
+            await session.initialize()
+            return await session.call_tool(
+                "solve", {"question": "What is 3 + 4?", **arguments}
+            )
+
+    solved = asyncio.run(called())
+    assert solved.structured_content["answer"] == "7"
+    refused = asyncio.run(called(strategy="vote9"))
+    assert refused.is_error
+    assert "no strategy named 'vote9'" in refused.content[0].text
 
 
 def test_the_settings_and_the_tables_of_the_page_name_what_there_is(
