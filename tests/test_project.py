@@ -236,7 +236,6 @@ IMPORTERS = {
     "reasoner/engines/vllm": {"cpu"},
     "reasoner/execution/bars.py": {"eval"},
     "reasoner/models/embedded.py": {"cpu"},
-    "reasoner/models/number_types.py": {"cpu"},
     "reasoner/serving": {"serve"},
     "reasoner/solution.py": {"eval"},
     "reasoner/system/tables.py": {"parquet"},

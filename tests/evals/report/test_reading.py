@@ -85,7 +85,7 @@ def test_an_arm_that_is_not_done_leaves_its_questions_open_and_a_incomplete_last
     with pytest.raises(UnknownName, match=ARM.partition(".")[0]):
         read_arm(open_run(path), "nothing")
     with pytest.raises(TraceError, match="give the folder of a run"):
-        open_run(tmp_path)
+        open_run(tmp_path / "none")
 
 
 WHOLE = record(VOTE, 1)
