@@ -101,8 +101,8 @@ class Likelihood(CheckedOptions, FreeVerifier):
             raise VerifierError("the candidate has no answer")
         written = answer.text
         if isinstance(space, ChoiceSpace):
-            place = space.known.index(answer.key)
-            written = answer.key if self.of == "label" else space.options[place]
+            chosen = space.known.index(answer.key)
+            written = answer.key if self.of == "label" else space.options[chosen]
         ids, lead = await policy.encode(f" {written}"), await policy.encode(LEAD)
         if not ids or not lead:
             raise VerifierError(
