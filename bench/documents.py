@@ -2,23 +2,21 @@
 
     python bench/documents.py
 
-8 documents of about 700 tokens, a beam search over each, all at once, room for about three. As it is, branches of
-earlier questions go first, at the gate and inside vLLM, and a question's document is kept until it is answered; against
-first come, first served.
+8 documents of about 700 tokens, a beam search over each, room for about three. As it is, three are searched at a time,
+and branches of earlier questions go first inside vLLM; against all at once, first come, first served.
 """
 
 import asyncio
 import dataclasses
 import random
 import sys
-from collections.abc import Hashable
 from typing import Any
 from unittest import mock
 
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.execution.kv_limiter import CacheCharge, KvCacheLimiter, Shared
+from reasoner.execution import session
 from reasoner.registry import build
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion
@@ -68,22 +66,14 @@ async def run(engine: VllmEngine) -> tuple[int, int]:
 
 
 def first_come() -> Any:
-    """The limiter and the engine without the questions' priorities."""
-    charge, sample = KvCacheLimiter.charge, VllmEngine.sample
-
-    def no_priority(
-        self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any
-    ) -> CacheCharge:
-        return charge(self, shared, kind=kind, limit=limit)
+    """All questions at once, and the engine without their priorities."""
+    sample = VllmEngine.sample
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
         return await sample(self, dataclasses.replace(request, priority=0))
 
-    def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
-        """Nothing is kept."""
-
-    return mock.patch.multiple(
-        KvCacheLimiter, charge=no_priority, keep=not_kept
+    return mock.patch.object(
+        session, "questions_that_fit", return_value=8
     ), mock.patch.multiple(VllmEngine, sample=without_priority)
 
 
@@ -96,8 +86,8 @@ async def main() -> None:
         print(
             f"as it is: {prompt:,} prompt tokens, {cached:,} from cache: {cached / prompt:.3f}"
         )
-        gate, vllm = first_come()
-        with gate, vllm:
+        opened, vllm = first_come()
+        with opened, vllm:
             prompt, cached = await run(engine)
         print(
             f"first come, first served: {prompt:,} prompt tokens, {cached:,} from cache: {cached / prompt:.3f}"

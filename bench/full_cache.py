@@ -2,12 +2,12 @@
 
     python bench/full_cache.py [--cache 50000 100000 200000] [--chains 64] [--repeats 2] [--together 1] recordings.jsonl
 
-The recordings of the engine `pool` run on the product, with its limiter of the KV cache, in front of a simulated vLLM:
-all running chains grow by one token a step, `BLOCK` steps at a time. Where the cache is full, the youngest chain of the
-latest question is preempted and computed again later. A step for each `PREFILL` tokens of that is added to the time of
-all. "Unlimited" is without the limiter. `--together` questions are open at once. Prints for each policy: right answers
-in per cent, the difference to the full vote with its 95 % bootstrap interval over the questions, thousands of tokens
-and of steps a question, its steps over those of the full vote, the samples that voted, and the chains preempted.
+The recordings of the engine `pool` run on the product, in front of a simulated vLLM: all running chains grow by one
+token a step, `BLOCK` steps at a time. Where the cache is full, the youngest chain of the latest question is preempted
+and computed again later. A step for each `PREFILL` tokens of that is added to the time of all. `--together` questions
+are open at once. Prints for each policy: right answers in per cent, the difference to the full vote with its 95 %
+bootstrap interval over the questions, thousands of tokens and of steps a question, its steps over those of the full
+vote, the samples that voted, and the chains preempted.
 """
 
 import asyncio
@@ -33,12 +33,10 @@ BLOCK = 16
 PREFILL = 512
 POLICIES = {
     "vote of all": "self_consistency(n={n})",
-    "vote of all, unlimited": "self_consistency(n={n})",
     "vote of a half": "self_consistency(n={half})",
     "vote of a quarter": "self_consistency(n={quarter})",
     "vote of an eighth": "self_consistency(n={eighth})",
     "settled": f"self_consistency(n={{n}}, stop={SETTLED})",
-    "settled, unlimited": f"self_consistency(n={{n}}, stop={SETTLED})",
     "settled, window=16": f"self_consistency(n={{n}}, stop={SETTLED}, window=16)",
 }
 
@@ -138,15 +136,12 @@ class CachedPool(PoolEngine):
 
 
 async def measured(
-    path: Path, strategy: str, tokens: int, together: int, *, limited: bool
+    path: Path, strategy: str, tokens: int, together: int
 ) -> tuple[np.ndarray, int]:
     """For each question [Q, 4]: whether it is right, thousands of tokens and of steps, votes; and preemptions."""
     items = Pool(str(path)).load().items
     engine = CachedPool(str(path))
-    engine.capacity, engine.cache = (
-        tokens if limited else None,
-        (cache := Cache(tokens)),
-    )
+    engine.capacity, engine.cache = tokens, (cache := Cache(tokens))
     driver = asyncio.ensure_future(cache.drive())
     before = 0
     solutions = solve_each(
@@ -208,7 +203,6 @@ def main() -> None:
                             spec,
                             tokens,
                             given.together,
-                            limited="unlimited" not in name,
                         )
                     )
                 total, preempted = total + values / given.repeats, preempted + again

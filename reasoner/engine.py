@@ -35,7 +35,6 @@ __all__ = [
     "Progress",
     "QuestionHolder",
     "RenderedPrompt",
-    "ReplicatedEngine",
     "RequestLost",
     "SampleRequest",
     "TextPiece",
@@ -173,7 +172,7 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int | None:
-        """Tokens that fit the KV cache at once; None if the engine limits itself."""
+        """Tokens that fit its KV caches at once; None if the engine limits itself."""
 
     async def start(self) -> None:
         """Make the engine ready. A second call does nothing.
@@ -318,18 +317,6 @@ def release(question_id: str, *plugins: object) -> None:
         # `QuestionHolder` by its only method, as above.
         if ended := getattr(plugin, "release", None):
             ended(question_id)
-
-
-@runtime_checkable
-class ReplicatedEngine(QuestionHolder, Protocol):
-    """An engine of several replicas of one model; its `capacity` is one replica's."""
-
-    @property
-    def replicas(self) -> int:
-        """How many there are; available after `start`."""
-
-    def replica_of(self, question_id: str) -> int:
-        """The replica, counted from 0, that serves all requests of a question: its prefixes are in one cache."""
 
 
 @runtime_checkable

@@ -42,7 +42,7 @@ PUBLIC = {
     "reasoner.engine": """
         NO_LOGPROB CacheOwner ConfidenceFloor Engine EngineError EngineUnavailable FinishReason
         FreeEngine LengthTeller Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt
-        ReplicatedEngine RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage
+        RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage
         UsageMeter continuation limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """

@@ -1,16 +1,16 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Engine, RenderedPrompt, SampleRequest, TextPiece, release
+from reasoner.engine import Engine, RenderedPrompt, TextPiece, release
 from reasoner.errors import EngineError
-from reasoner.execution.admission import Admission, EngineLimits
-from reasoner.execution.gate import Rooms
+from reasoner.execution.admission import Admission
+from reasoner.execution.gate import EngineLimits
 from reasoner.execution.order import RunningOperations
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ForcedText, forced
@@ -21,9 +21,6 @@ from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder
 from reasoner.types import Answer, Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import Verifier, verifier_cost
-
-if TYPE_CHECKING:
-    from reasoner.execution.kv_limiter import CacheCharge, KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
@@ -59,24 +56,16 @@ class OperationExecutor:
     history: QuestionHistory = EMPTY
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
-    kept: set[str] = field(
-        default_factory=set
-    )  # the heads in the KV cache: one for each thinking level
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
     fair: bool = False
     """Whether small questions go before large ones that came earlier."""
     model: ModelInfo = field(init=False)
-    kv_limiter: "KvCacheLimiter | None" = field(init=False)
-    rooms: Rooms = field(init=False)
-    """What a request to the engine needs room in."""
     _rendered: tuple[Prompt, RenderedPrompt] | None = None
     _requests: int = 0
 
     def __post_init__(self) -> None:
         self.model = self.engine.model
-        self.kv_limiter = limiter = self.limits.kv_limiter(self.engine, self.question)
-        self.rooms = (self.admission, limiter) if limiter else (self.admission,)
 
     def priority(self) -> int:
         """The priority of its next request among those of all questions; the lowest goes first.
@@ -136,40 +125,10 @@ class OperationExecutor:
         if line not in self.notes:
             self.notes.append(line)
 
-    async def enter_later(self, wait: Awaitable[Sequence[Hashable]]) -> None:
+    async def enter_later(self, wait: Awaitable[None]) -> None:
         """Wait at the gate, up to the deadline. Raises as `before_deadline`, and as the gate."""
         with self.running.waits():
-            queues = await self.before_deadline(wait, ENGINE_ERRORS)
-        if self.kv_limiter and self.kv_limiter in queues:
-            self.note(
-                f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once"
-            )
-
-    async def within_cache(
-        self, request: SampleRequest, charge: "CacheCharge"
-    ) -> Completion:
-        """What the engine generates, with its length for the limiter of its KV cache."""
-        limiter, (head, _) = cast("KvCacheLimiter", self.kv_limiter), charge.shared
-        if (
-            head[0]
-            == self.question.prompt.at_level(request.prompt.thinking_level).head_digest
-        ):
-            limiter.keep(*head)
-            self.kept.add(head[0])
-        completion: Completion | None = None
-        try:
-            completion = await self.engine.sample(request)
-        finally:
-            usage = completion.usage if completion else request.meter.usage
-            charge.generated = (
-                None if usage is None or usage.fault else usage.generated_tokens
-            )
-            charge.ended = completion is not None and completion.finish_reason == "stop"
-            if request.meter.preemptions:
-                self.note(
-                    "preempted: the KV cache was full, so tokens were computed twice; they are counted once"
-                )
-        return completion
+            await self.before_deadline(wait, ENGINE_ERRORS)
 
     def cost(
         self,
@@ -216,14 +175,10 @@ class OperationExecutor:
         )
 
     def done(self, verifier: Verifier | None) -> None:
-        """Release what the question holds in the budget, in the engine and its KV cache, and in the verifier."""
+        """Release what the question holds in the budget, in the engine and in the verifier."""
         self.admission.close()
         release(self.question.id, self.engine, verifier)
-        if self.kv_limiter:
-            for head in self.kept:
-                self.kv_limiter.release(head)
-        for room in self.rooms:
-            self.limits.gate.advance(*room.queues)
+        self.limits.gate.advance(*self.admission.lineage)
 
     async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""

@@ -1,162 +1,157 @@
-"""The gate: work enters all the rooms that it needs at once, or waits and holds none of them."""
+"""The gate: work enters the ledgers of its question at once, or waits and holds nothing."""
 
 import asyncio
 import heapq
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
-from reasoner.engine import silent
-
-A = TypeVar("A")
-
-
-class Room(Generic[A]):
-    """Room for a limited number of those that ask: a question's ledgers, a KV cache."""
-
-    queues: tuple[Hashable, ...]
-    """The names of the queues in which those wait that it is short for."""
-
-    def rank(self, _ask: A) -> int:
-        """The lowest waits first; of one rank, those that came first."""
-        return 0
-
-    @abstractmethod
-    def short(self, ask: A) -> Hashable | None:
-        """The queue to wait in; None where there is room. It may raise, which refuses the one that asks."""
-
-    @abstractmethod
-    def take(self, ask: A) -> None:
-        """Hold what one needs that this room was not short for."""
-
-    def give(self, ask: A) -> None:
-        """Take back what one has held."""
-
-
-Rooms = tuple[Room[Any], ...]
-Blocked = tuple[Room[Any], Hashable]
-"""The first room that is short, and the queue of those that wait for it."""
+from reasoner.budget import Ledger
+from reasoner.execution.admission import Admission, LedgerClaim
+from reasoner.execution.launching import STARTS
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One that waits."""
+    """One that waits, in the queue of the ledger that is short."""
 
     number: int
-    ask: Any
-    rooms: Rooms
+    claim: LedgerClaim
+    admission: Admission
     entered: "asyncio.Future[None]"
-    queues: list[Hashable]
-    """Those in which it has waited; it is in the last one."""
-
-
-Waiting = tuple[int, int, Ticket]
-"""Its rank, its number and its ticket."""
+    short: Ledger
 
 
 class Gate:
-    """Where work waits for rooms.
+    """Where work waits for room in ledgers.
 
-    Whoever asks enters all its rooms at once, or waits in the queue of the first that is short. There the first come is
-    the first served, whichever question it is of, and nobody overtakes one that waits, however little it needs. When
-    that room is there and another one is short, it moves to the queue of that one.
+    Whoever asks enters all ledgers of its question at once, or waits in the queue of the first that is short. There the
+    first come is the first served, whichever question it is of, and nobody overtakes one that waits, however little it
+    needs. When that ledger has room and another one is short, it moves to the queue of that one.
     """
 
     def __init__(self) -> None:
-        self.queues: dict[Hashable, list[Waiting]] = {}
-        """What waits, in heaps by rank and number."""
-        self.on_room: Callable[[], None] = silent
-        """Called when fewer wait, so that another question may be opened."""
+        self.queues: dict[Ledger, list[tuple[int, Ticket]]] = {}
+        """What waits for each ledger, in heaps by number."""
         self._number = 0
 
-    def enter(self, ask: Any, rooms: Rooms, number: float = math.inf) -> Blocked | None:
-        """Enter all rooms; None is entered where one is short, or others wait for it who came before this `number`.
+    def enter(
+        self, claim: LedgerClaim, admission: Admission, number: float = math.inf
+    ) -> Ledger | None:
+        """Enter; not where the ledger that is returned is short, or others wait for it who came before this `number`.
 
-        A room may raise, which is a refusal.
+        Raises:
+            BudgetExhausted: as `Admission.short`.
         """
-        queues = self.queues
-        for room in rooms:
-            if queues:
-                for name in room.queues:
-                    if name in queues and queues[name][0][:2] < (
-                        room.rank(ask),
-                        number,
-                    ):
-                        return room, name
-            short = room.short(ask)
-            if short is not None:
-                return room, short
-        for room in rooms:
-            room.take(ask)
-        return None
+        if self.queues:
+            for ledger in admission.lineage:
+                if ledger in self.queues and self.queues[ledger][0][0] < number:
+                    return ledger
+        short = admission.short(claim)
+        if short is None:
+            admission.take(claim)
+        return short
 
     async def wait(
-        self, ask: Any, rooms: Rooms, blocked: Blocked
-    ) -> Sequence[Hashable]:
-        """Enter where it was `blocked`, once there is room; the queues in which it has waited. Raises as `enter`."""
+        self, claim: LedgerClaim, admission: Admission, short: Ledger
+    ) -> None:
+        """Enter once the ledger that is `short` has room. Raises as `enter`."""
         self._number += 1
-        ticket = Ticket(
-            self._number, ask, rooms, asyncio.get_running_loop().create_future(), []
-        )
-        self._queue(ticket, *blocked)
+        entered = asyncio.get_running_loop().create_future()
+        ticket = Ticket(self._number, claim, admission, entered, short)
+        self._queue(ticket)
         try:
-            await ticket.entered
+            await entered
         except asyncio.CancelledError:
-            if ticket.entered.cancelled():
-                self.advance(ticket.queues[-1])
-            elif not ticket.entered.exception():
-                self.leave(ask, rooms)
+            if entered.cancelled():
+                self.advance(ticket.short)
+            elif not entered.exception():
+                self.leave(claim, admission)
             raise
-        return ticket.queues
 
-    def leave(self, ask: Any, rooms: Rooms) -> None:
-        """Give back all the rooms, and let those enter that wait for them. Raises what the first that fails raises."""
-        failure: Exception | None = None
-        for room in reversed(rooms):
-            try:
-                room.give(ask)
-            except Exception as error:
-                failure = failure or error
-        if self.queues:
-            for room in rooms:
-                self.advance(*room.queues)
-        if failure:
-            raise failure
+    def leave(self, claim: LedgerClaim, admission: Admission) -> None:
+        """Settle, and let those enter that wait for these ledgers. Raises as `Ledger.settle`."""
+        try:
+            admission.give(claim)
+        finally:
+            if self.queues:
+                self.advance(*admission.lineage)
 
-    def advance(self, *names: Hashable) -> None:
-        """Let all enter that have waited longest in these queues and find room."""
-        for name in names:
-            if name in self.queues:
-                self._advance(name, self.queues[name])
+    def advance(self, *ledgers: Ledger) -> None:
+        """Let all enter that have waited longest for these ledgers and find room."""
+        for ledger in ledgers:
+            if ledger in self.queues:
+                self._advance(ledger, self.queues[ledger])
 
-    def _advance(self, name: Hashable, queue: list[Waiting]) -> None:
-        first = queue[0]
+    def _advance(self, ledger: Ledger, queue: list[tuple[int, Ticket]]) -> None:
         while queue:
-            ticket, blocked = queue[0][-1], None
+            ticket, short = queue[0][1], None
             # One that was cancelled may not have run yet when others leave: it is skipped.
             if not ticket.entered.done():
                 try:
-                    blocked = self.enter(ticket.ask, ticket.rooms, ticket.number)
+                    short = self.enter(ticket.claim, ticket.admission, ticket.number)
                 except Exception as refusal:
                     ticket.entered.set_exception(refusal)
                 else:
-                    if blocked is None:
-                        ticket.entered.set_result(None)
-                    elif blocked[1] is name:
+                    if short is ledger:
                         break
+                    if short is None:
+                        ticket.entered.set_result(None)
             heapq.heappop(queue)
-            if blocked:
-                self._queue(ticket, *blocked)
+            if short:
+                ticket.short = short
+                self._queue(ticket)
         if not queue:
-            del self.queues[name]
-        if not queue or queue[0] is not first:
-            self.on_room()
+            del self.queues[ledger]
 
-    def _queue(self, ticket: Ticket, room: Room[Any], name: Hashable) -> None:
+    def _queue(self, ticket: Ticket) -> None:
         heapq.heappush(
-            self.queues.setdefault(name, []),
-            (room.rank(ticket.ask), ticket.number, ticket),
+            self.queues.setdefault(ticket.short, []), (ticket.number, ticket)
         )
-        ticket.queues.append(name)
+
+
+class Turns:
+    """Lets `STARTS` questions and requests start in each turn of the event loop.
+
+    So whatever else it serves has its turn too. The lowest rank comes first, and of one rank those that came first.
+    """
+
+    def __init__(self) -> None:
+        self._left = STARTS
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._number = 0
+
+    def take(self) -> bool:
+        """Whether this turn has room, which is then taken."""
+        if self._left == STARTS:
+            asyncio.get_running_loop().call_soon(self._next)
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    async def wait(self, rank: int) -> None:
+        """Wait for a turn with room, and take it."""
+        if self.take():
+            return
+        self._number += 1
+        entered = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (rank, self._number, entered))
+        await entered
+
+    def _next(self) -> None:
+        self._left = STARTS
+        while self._left and self._waiting:
+            entered = heapq.heappop(self._waiting)[-1]
+            if not entered.done():
+                entered.set_result(None)
+                self._left -= 1
+        if self._left < STARTS:
+            asyncio.get_running_loop().call_soon(self._next)
+
+
+class EngineLimits:
+    """What the questions on one engine share: the gate and the turns of the event loop."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.turns = Turns()

@@ -21,8 +21,8 @@ from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
-from reasoner.execution.admission import EngineLimits
 from reasoner.execution.bars import counted_solutions, followed
+from reasoner.execution.gate import EngineLimits
 from reasoner.execution.inputs import (
     as_budget,
     as_instance,
@@ -165,7 +165,7 @@ async def solve_each(
                 ),
             ),
             stated=stated,
-            limits=EngineLimits.of(policy),
+            limits=EngineLimits(),
             history=past,
             window=concurrency,
         )

@@ -220,7 +220,7 @@ class _SequenceJob(EngineRequest):
         executor, generated = self.executor, first.usage.generated_tokens
         self.prompt, self._closing = await self._closed(first)
         self.rendered = rendered = await executor.render(self.prompt)
-        self._first, self.counted_as, self.charge = first, "request", None
+        self._first, self.counted_as = first, "request"
         self.at += generated + len(self._closing)
         self.max_tokens -= generated + len(self._closing)
         context = executor.model.context

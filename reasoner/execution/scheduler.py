@@ -3,14 +3,13 @@
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reasoner.budget import SUMMED, Budget, Cost, Ledger
 from reasoner.errors import BudgetExhausted
-from reasoner.execution.gate import Gate
 from reasoner.specs import CheckedOptions, Count, Share
 from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.types import VoteState
@@ -199,7 +198,7 @@ class Shares:
 class Scheduler:
     """The order in which the questions of one run draw. Bookkeeping on the event loop; it never waits.
 
-    Questions are opened one after the other and each draws once first; then the `gate` looks whether another one may be
+    Questions are opened one after the other and each draws once first; then `on_room` looks whether another one may be
     opened. At most `window` are open at once. `questions` is how many will be opened in all, 0 if that is unknown, and
     `new` how many of them have no history. Once all are opened, or the window is full, the question with the best bid
     draws its next wave. A question bids when its last wave has ended and its plan waits. A bid below the price is
@@ -213,13 +212,13 @@ class Scheduler:
         allocation: Allocation,
         run: Ledger,
         questions: int,
-        gate: Gate,
+        on_room: Callable[[], None],
         *,
         window: int,
         new: int,
     ) -> None:
         self.allocation = allocation
-        self._gate = gate
+        self._on_room = on_room
         self._unopened = questions
         self._window = window
         self.shares = Shares(run, new, window) if new and str(run.budget) else None
@@ -282,7 +281,7 @@ class Scheduler:
                 self._undrawn -= 1
                 scheduled.opened = True
                 self.in_flight += scheduled.release(1)
-                self._gate.on_room()
+                self._on_room()
         if self._unopened and len(self._scheduled) < self._window:
             return
         price = self.allocation.price

@@ -21,8 +21,9 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece, model_of
 from reasoner.errors import UsageError
-from reasoner.execution.admission import Admission, EngineLimits
+from reasoner.execution.admission import Admission
 from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.gate import EngineLimits
 from reasoner.execution.inputs import Blocks, same_id
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.order import RunningOperations
@@ -79,6 +80,15 @@ def _prepare(strategy: Any, model: ModelInfo) -> ResolvedStrategy:
 
 
 _prepared_once = lru_cache(maxsize=256)(_prepare)
+
+
+def questions_that_fit(capacity: int, prompt: int, max_tokens: int) -> int:
+    """How many questions to open on a KV cache of this many tokens, so that searches find their prompts in it.
+
+    A prompt counts twice, as branches grow from it. Of its sequences an eighth of one counts: most end far below
+    `max_tokens`, and the engine runs those of earlier questions first where the rest does not fit.
+    """
+    return 1 + capacity // (2 * prompt + max_tokens // 8 + 1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,7 +160,7 @@ class RunContext:
             allocation or Allocation(),
             self.ledger,
             questions,
-            self.limits.gate,
+            self.wake,
             window=self.window,
             new=max(0, questions - recorded),
         )
@@ -169,7 +179,7 @@ class RunContext:
         """Whether another question may be opened now, beside those that are `opened`; if not yet, `wake` is called."""
         if self.scheduler:
             return not self.scheduler.full
-        if opened >= self.window or (opened and self.limits.crowded):
+        if opened >= self.window:
             return False
         may = self.limits.turns.take()
         if not may:
@@ -225,7 +235,6 @@ class RunContext:
         running: dict[asyncio.Task[Solution], int] = {}
         open_ids, source = set[str](), Blocks(questions, self.wake)
         count = 0
-        self.limits.gate.on_room = self.wake
         try:
             while True:
                 while not source.over and self._may_open(len(running)):
@@ -236,16 +245,14 @@ class RunContext:
                         break
                     if question.id in open_ids:
                         raise same_id()
+                    if not count:
+                        await self._narrow(question)
                     open_ids.add(question.id)
                     self._warm(question)
                     task = asyncio.ensure_future(self.open(count, question).solve())
                     task.add_done_callback(self._progress.put_nowait)
                     running[task] = count
                     count += 1
-                    if self.limits.kv_limiters:
-                        # One by one, since each shows only then how much of the cache is needed.
-                        self._wake_soon()
-                        break
                 if not running and source.over:
                     break
                 done = await self._progress.get()
@@ -260,6 +267,17 @@ class RunContext:
             await cancel_all([*running, *self._warming])
         if source.failure:
             raise source.failure
+
+    async def _narrow(self, first: Question) -> None:
+        """Open no more questions than keep their prompts in the KV cache, if all are as long as the `first`."""
+        if not self.engine.capacity:
+            return
+        with suppress(Exception):  # it is an error of that question alone
+            rendered = await self.engine.render(first.prompt)
+            fit = questions_that_fit(
+                self.engine.capacity, rendered.tokens, max(self.ready.limits, default=0)
+            )
+            self.window = min(self.window, fit)
 
     def _warm(self, question: Question) -> None:
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
@@ -312,7 +330,7 @@ class Session:
             for verifier in self._verifiers:
                 self._stack.push_async_callback(verifier.close)
                 await verifier.start(self.engine)
-            self._limits = EngineLimits.of(self.engine)
+            self._limits = EngineLimits()
             self._engine_spec = spec_of(self.engine)
         except BaseException:
             await self._stack.aclose()

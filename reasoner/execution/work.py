@@ -4,7 +4,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import RenderedPrompt, SampleRequest
@@ -24,7 +24,6 @@ from reasoner.execution.executor import (
     OperationExecutor,
     derive_seed,
 )
-from reasoner.execution.gate import Rooms
 from reasoner.system.foreign import ForeignErrors, described, is_cancellation, where
 from reasoner.trace.events import ATTEMPTS, Refusal, Work
 from reasoner.trace.recorder import Drop, Why
@@ -36,9 +35,6 @@ from reasoner.types import (
     TokenIds,
     Usage,
 )
-
-if TYPE_CHECKING:
-    from reasoner.execution.kv_limiter import CacheCharge, KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
@@ -56,8 +52,7 @@ class Job(LedgerClaim, Generic[T]):
     errors: ClassVar[ForeignErrors | None] = None
     """What the exceptions of foreign code become."""
     generates: ClassVar[bool] = False
-    """Whether it waits for a turn of the event loop, to which work that follows a reply adds little, and for room in
-    the KV cache."""
+    """Whether it waits for a turn of the event loop, to which work that follows a reply adds little."""
 
     executor: OperationExecutor
     at: int
@@ -91,14 +86,14 @@ async def perform(job: Job[T]) -> T:
         NotRecorded: a replay does not have it.
     """
     executor, gate = job.executor, job.executor.limits.gate
-    rooms: Rooms = executor.rooms if job.generates else (executor.admission,)
+    admission = executor.admission
     for _ in range(job.tries):
         if job.generates:
             job.priority = executor.priority()
             await executor.limits.turns.wait(job.priority)
-        if blocked := gate.enter(job, rooms):
-            await executor.enter_later(gate.wait(job, rooms, blocked))
-        began, deadline = time.monotonic(), executor.admission.deadline()
+        if short := gate.enter(job, admission):
+            await executor.enter_later(gate.wait(job, admission, short))
+        began, deadline = time.monotonic(), admission.deadline()
         result: T | None = None
         drop: Drop | None = None
         failure: BaseException | None = None
@@ -107,19 +102,19 @@ async def perform(job: Job[T]) -> T:
                 result = await job.run(job.granted)
             cost = job.cost(result)
         except NotRecorded:
-            gate.leave(job, rooms)
+            gate.leave(job, admission)
             raise
         except BaseException as error:
             result = None
             drop, failure = _cut(
                 job,
                 error,
-                late=executor.admission.too_late() if deadline.expired() else None,
+                late=admission.too_late() if deadline.expired() else None,
             )
             cost = job.spent(drop.why)
         job.actual = cost.taking(time.monotonic() - began)
         try:
-            gate.leave(job, rooms)
+            gate.leave(job, admission)
         except LedgerViolation as violation:
             failure = violation
         job.record(result, job.actual, drop)
@@ -156,8 +151,6 @@ class EngineRequest(Job[Completion]):
     prompt: Prompt
     rendered: RenderedPrompt = field(init=False)
     sent: SampleRequest | None = field(default=None, init=False)
-    charge: "CacheCharge | None" = field(default=None, init=False)
-    """What the KV cache charges it, where there is a limiter."""
 
     @abstractmethod
     def request(self, granted: int) -> SampleRequest:
@@ -167,33 +160,16 @@ class EngineRequest(Job[Completion]):
         """The most tokens that the engine generates of those that are granted."""
         return self.granted
 
-    def charged(self, limiter: "KvCacheLimiter") -> "CacheCharge":
-        """What it is charged in the KV cache."""
-        limit, charge = self.most(), self.charge
-        if charge is None or charge.limit != limit:
-            prompt = self.prompt
-            grown = len(prompt.token_ids)
-            shared = (
-                (prompt.head_digest, self.rendered.tokens - grown),
-                (prompt.digest, grown),
-            )
-            kind = replace(self.params, max_tokens=1), grown > 0
-            self.charge = charge = limiter.charge(
-                shared,
-                kind=kind,
-                limit=limit,
-                priority=self.priority,
-            )
-        return charge
-
     async def run(self, granted: int) -> Completion:
         """The reply of the engine."""
         self.sent = request = self.request(granted)
-        executor = self.executor
-        if self.charge:
-            completion = await executor.within_cache(request, self.charge)
-        else:
-            completion = await executor.engine.sample(request)
+        try:
+            completion = await self.executor.engine.sample(request)
+        finally:
+            if request.meter.preemptions:
+                self.executor.note(
+                    "preempted: the KV cache was full, so tokens were computed twice; they are counted once"
+                )
         if fault := completion.usage.fault:
             request.meter.usage = None
             raise EngineError(f"the engine counted wrongly: {fault}")

@@ -187,7 +187,7 @@ class QuestionView:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the engine could not do exactly, and where the run was narrowed."""
+        """What the engine could not do exactly, and what was done differently from what the plan asked for."""
         return (self.ended or self.began).notes
 
     def take_in(self, event: Event) -> None:

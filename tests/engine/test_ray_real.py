@@ -52,7 +52,7 @@ async def both(alone_engine: VllmEngine) -> None:
             if "EngineHost" in process.name()
         ]
         replicated = await solve_many(QUESTIONS, GREEDY, engine, trace=before.append)
-        assert {engine.replica_of(f"q{number}") for number in range(3, 9)} == {0, 1}
+        assert {engine._placement.of(f"q{number}") for number in range(3, 9)} == {0, 1}
     finally:
         await engine.close()
     all_end(hosts)

@@ -80,7 +80,7 @@ def test_each_stage_is_reported_when_it_begins(
     assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading"]
 
 
-def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(
+def test_preempted_sequences_are_counted_and_noted(
     started: tuple[VllmEngine, list[str]],
 ) -> None:
     small, _ = started
@@ -114,7 +114,7 @@ def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(
     solution = solve_sync(
         Question.of(ESSAY, space="free"), SelfConsistency(SEQUENCES, LONG), small
     )
-    assert [note.split(":")[0] for note in solution.notes] == ["narrowed"]
+    assert [note.split(":")[0] for note in solution.notes] == ["preempted"]
 
 
 @pytest.fixture(scope="module")

@@ -47,8 +47,8 @@ class Desk:
     async def _ask(self, admission: Admission, name: str, maximum: int) -> None:
         asker = Asker(maximum)
         try:
-            if blocked := self.gate.enter(asker, (admission,)):
-                await self.gate.wait(asker, (admission,), blocked)
+            if short := self.gate.enter(asker, admission):
+                await self.gate.wait(asker, admission, short)
         except BudgetExhausted:
             self.refused.append(name)
         else:
@@ -58,7 +58,7 @@ class Desk:
     def settle(self, name: str, cost: Cost) -> None:
         asker, admission = self.held.pop(name)
         asker.actual = cost
-        self.gate.leave(asker, (admission,))
+        self.gate.leave(asker, admission)
 
     @property
     def names(self) -> list[str]:

@@ -1,43 +1,51 @@
-"""The gate: whoever asks has all rooms or none, the first come are the first served, and no room stays empty."""
+"""The gate: whoever asks has room in all ledgers or in none, the first come are the first served, no room stays empty."""
 
 import asyncio
 import random
-from collections.abc import Hashable
 from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Ledger
-from reasoner.engine import SampleRequest
+from reasoner.budget import Ledger
 from reasoner.errors import LedgerViolation
-from reasoner.execution.gate import Gate, Room
-from reasoner.execution.session import Session
-from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import says, turns
-from reasoner_strategies import SelfConsistency
-from tests.execution.one_question import PARAMS, QUESTION
+from reasoner.execution.admission import Admission, LedgerClaim
+from reasoner.execution.gate import Gate
+from reasoner.testing.support import turns
 
 
-class Seats(Room[int]):
-    """Room for this many seats; each asks for a number of them. One that fails has taken them back."""
+class Places(Ledger):
+    """A ledger of this many places; one that fails has taken them back."""
 
-    def __init__(self, seats: int, *, fails: bool) -> None:
-        self.left, self.queues, self.fails = seats, (self,), fails
+    def __init__(self, places: int, *, fails: bool) -> None:
+        super().__init__()
+        self.left, self.fails = places, fails
 
-    def short(self, ask: int) -> Hashable | None:
-        return None if ask <= self.left else self
 
-    def take(self, ask: int) -> None:
-        self.left -= ask
+class Seats(Admission):
+    """One that asks for this many places in several ledgers."""
 
-    def give(self, ask: int) -> None:
-        self.left += ask
-        if self.fails:
+    def __init__(self, seats: int, ledgers: tuple[Places, ...]) -> None:
+        super().__init__(Ledger())
+        self.seats, self.places = seats, ledgers
+        self.lineage = ledgers
+
+    def short(self, _claim: LedgerClaim) -> Ledger | None:
+        return next((each for each in self.places if each.left < self.seats), None)
+
+    def take(self, _claim: LedgerClaim) -> None:
+        for each in self.places:
+            each.left -= self.seats
+
+    def give(self, _claim: LedgerClaim) -> None:
+        for each in self.places:
+            each.left += self.seats
+        if any(each.fails for each in self.places):
             raise LedgerViolation("more was used than was reserved")
 
 
+CLAIM = LedgerClaim(1)
 ROOMS = (6, 4, 3)
 ASKED = st.lists(
     st.tuples(
@@ -55,17 +63,21 @@ def test_all_enter_in_their_order_and_nobody_waits_for_a_room_that_is_there(
     async def test() -> None:
         gate, seats, inside, entered = (
             Gate(),
-            [Seats(count, fails=place in failing) for place, count in enumerate(ROOMS)],
+            [
+                Places(count, fails=place in failing)
+                for place, count in enumerate(ROOMS)
+            ],
             dict[int, None](),
             list[int](),
         )
-
-        def rooms(number: int) -> tuple[Seats, ...]:
-            return tuple(seats[place] for place in asked[number][1])
+        seated = [
+            Seats(wanted, tuple(seats[place] for place in places))
+            for wanted, places in asked
+        ]
 
         async def enter(number: int) -> None:
-            if blocked := gate.enter(asked[number][0], rooms(number)):
-                await gate.wait(asked[number][0], rooms(number), blocked)
+            if short := gate.enter(CLAIM, seated[number]):
+                await gate.wait(CLAIM, seated[number], short)
             inside[number] = None
             entered.append(number)
 
@@ -81,8 +93,10 @@ def test_all_enter_in_their_order_and_nobody_waits_for_a_room_that_is_there(
                 count - taken for count, taken in zip(ROOMS, held, strict=True)
             ]
             for room, queue in gate.queues.items():
-                assert isinstance(room, Seats)
-                assert room.short(queue[0][-1].ask) is room
+                first = queue[0][-1].admission
+                assert isinstance(room, Places)
+                assert isinstance(first, Seats)
+                assert room.left < first.seats
             waiting = [number for number, task in enumerate(tasks) if not task.done()]
             if waiting and chance.random() < 0.2:
                 cancelled.add(number := chance.choice(waiting))
@@ -92,7 +106,7 @@ def test_all_enter_in_their_order_and_nobody_waits_for_a_room_that_is_there(
                 del inside[number]
                 fails = failing & {*asked[number][1]}
                 with pytest.raises(LedgerViolation) if fails else nullcontext():
-                    gate.leave(asked[number][0], rooms(number))
+                    gate.leave(CLAIM, seated[number])
         for kind in {needed for _, needed in asked}:
             of_kind = [number for number in entered if asked[number][1] == kind]
             assert of_kind == sorted(of_kind)
@@ -100,21 +114,3 @@ def test_all_enter_in_their_order_and_nobody_waits_for_a_room_that_is_there(
         assert [room.left for room in seats] == [*ROOMS]
 
     asyncio.run(test())
-
-
-def test_what_waits_for_the_kv_cache_holds_no_reservation() -> None:
-    ledger, held = Ledger(Budget(tokens=10_000)), list[int]()
-
-    async def pause(_request: SampleRequest) -> None:
-        await turns(3)
-        held.append(ledger.in_flight)
-
-    async def test() -> None:
-        # Two samples of up to 40 tokens fit nine tenths of it, with their prompt of 9.
-        engine = ScriptedEngine(says("7"), pause=pause, capacity=100)
-        async with Session(engine, ledger=ledger) as session:
-            solution = await session.solve(QUESTION, SelfConsistency(8, PARAMS))
-        assert solution.cost.samples == 8
-
-    asyncio.run(test())
-    assert max(held) == 2

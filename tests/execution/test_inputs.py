@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Budget, Question, Solution, solve_each, solve_many_sync
-from reasoner.engine import SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import UsageError
+from reasoner.errors import EngineError, UsageError
 from reasoner.execution.inputs import BLOCK
 from reasoner.execution.scheduler import Allocation
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import course, jumbled, number_question, says, varied
 from reasoner.trace.events import Began, Ended, Event, Work
-from reasoner.types import SamplingParams
+from reasoner.types import Prompt, SamplingParams
 from reasoner_strategies import SelfConsistency, Single
 from tests.sweeps import widths
 
@@ -143,35 +143,39 @@ def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answer
 # How many are open
 
 
-def test_no_more_are_open_than_fill_the_engine_which_stays_full() -> None:
-    """Where each question draws many samples few are open, and where it draws one, many."""
+@pytest.mark.parametrize(("capacity", "most"), [(500, 21), (30, 2), (None, 80)])
+def test_no_more_are_open_than_keep_their_prompts_in_the_kv_cache(
+    capacity: int | None, most: int
+) -> None:
+    open_now, maximum = 0, 0
 
-    def open_at_once(samples: int) -> tuple[int, int]:
-        events, open_now, maximum, in_flight, busiest = list[Event](), 0, 0, 0, 0
+    def sink(event: Event) -> None:
+        nonlocal open_now, maximum
+        open_now += isinstance(event, Began) - isinstance(event, Ended)
+        maximum = max(maximum, open_now)
 
-        def sink(event: Event) -> None:
-            nonlocal open_now, maximum
-            open_now += isinstance(event, Began) - isinstance(event, Ended)
-            maximum = max(maximum, open_now)
-            events.append(event)
+    async def pause(_request: SampleRequest) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
 
-        async def pause(request: SampleRequest) -> None:
-            nonlocal in_flight, busiest
-            in_flight += 1
-            busiest = max(busiest, in_flight)
-            for _ in range(100):
-                await asyncio.sleep(0)
-            in_flight -= 1
+    engine = ScriptedEngine(says("7"), pause=pause, capacity=capacity)
+    strategy = SelfConsistency(4, SamplingParams(max_tokens=40))
+    solutions = solve_many_sync(asked(80), strategy, engine, trace=sink)
+    assert (len(solutions), maximum) == (80, most)
 
-        engine = ScriptedEngine(says("7"), pause=pause, capacity=500)
-        strategy = SelfConsistency(samples, SamplingParams(max_tokens=20))
-        solve_many_sync(asked(80), strategy, engine, trace=sink)
-        return maximum, busiest
 
-    many, busy_many = open_at_once(1)
-    few, busy_few = open_at_once(16)
-    assert 3 * few <= many < 80
-    assert busy_few >= 0.8 * busy_many
+def test_a_first_question_that_cannot_be_rendered_fails_alone() -> None:
+    class Fragile(ScriptedEngine):
+        async def render(self, prompt: Prompt) -> RenderedPrompt:
+            if not self.broken:
+                self.broken = True
+                raise EngineError("no template")
+            return await super().render(prompt)
+
+        broken = False
+
+    engine = Fragile(says("7"), capacity=500)
+    assert not any(each.error for each in solve_many_sync(asked(3), VOTE, engine))
 
 
 # One budget

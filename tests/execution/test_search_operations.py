@@ -115,26 +115,6 @@ def test_reserved_tokens_are_left_for_the_answer(tokens: int) -> None:
     assert kept.error is spent.error is None
 
 
-def test_a_run_that_the_cache_limits_is_noted() -> None:
-    async def slowly(request: SampleRequest) -> None:
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        replies = yield from sample(question.prompt, n=6, params=PARAMS)
-        answer = question.read(replies[0])
-        return answer
-
-    wide = Run(plan, ScriptedEngine(says("7"), pause=slowly, capacity=10_000))
-    assert wide.solution.notes == ()
-    narrow = Run(plan, ScriptedEngine(says("7"), pause=slowly, capacity=120))
-    assert [note for note in narrow.solution.notes if "narrowed" in note] == list(
-        narrow.solution.notes
-    )
-    assert "108 tokens" in narrow.solution.notes[0]
-    assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
-
-
 def test_preempted_sequences_are_noted() -> None:
     class Preempting(ScriptedEngine):
         async def sample(self, request: SampleRequest) -> Completion:
@@ -145,5 +125,5 @@ def test_preempted_sequences_are_noted() -> None:
         replies = yield from sample(question.prompt, n=3, params=PARAMS)
         return question.read(replies[0])
 
-    run = Run(plan, Preempting(says("7"), capacity=10_000))
+    run = Run(plan, Preempting(says("7")))
     assert [note.split(":")[0] for note in run.solution.notes] == ["preempted"]

@@ -66,12 +66,8 @@ async def test_a_caller_that_leaves_takes_its_sequences_along_and_no_others() ->
         assert session.ledger.reserved.tokens == 0
 
 
-# Without a limit of its own, and with a KV cache for two sequences of a prompt of 5 tokens
-@pytest.mark.parametrize("capacity", [None, 150])
 @running
-async def test_small_questions_go_before_large_ones_and_starve_none(
-    capacity: int | None,
-) -> None:
+async def test_small_questions_go_before_large_ones_and_starve_none() -> None:
     began: list[str] = []
 
     async def pause(request: SampleRequest) -> None:
@@ -79,7 +75,7 @@ async def test_small_questions_go_before_large_ones_and_starve_none(
         await turns(2)
 
     params = SamplingParams(max_tokens=60)
-    engine = ScriptedEngine(says("7"), pause=pause, capacity=capacity)
+    engine = ScriptedEngine(says("7"), pause=pause)
     async with Session(engine) as session:
         votes = [
             asyncio.ensure_future(

@@ -13,7 +13,6 @@ from reasoner.engine import (
     EngineUnavailable,
     ModelInfo,
     RenderedPrompt,
-    ReplicatedEngine,
     SampleRequest,
     TokenIds,
 )
@@ -86,7 +85,7 @@ class RayEngine(CheckedOptions):
                 f"address must be auto (got {shown(self.address)}): run the command on a machine of the cluster, and "
                 "choose one of several by the environment variable RAY_ADDRESS=HOST:PORT"
             )
-        if isinstance(self.engine, RayEngine | ReplicatedEngine | RecordedEngine):
+        if isinstance(self.engine, RayEngine | RecordedEngine):
             raise UsageError(
                 f"ray cannot run the engine {type(self.engine).__name__}: give one that runs a model itself"
             )
@@ -111,11 +110,9 @@ class RayEngine(CheckedOptions):
 
     @property
     def capacity(self) -> int | None:
-        """Tokens in the smallest KV cache of a replica."""
-        return min(
-            (facts.capacity for facts in self._facts if facts.capacity is not None),
-            default=None,
-        )
+        """Tokens in the KV caches of all replicas."""
+        known = [facts.capacity for facts in self._facts if facts.capacity is not None]
+        return sum(known) if known else None
 
     @property
     def continues(self) -> Continuation | None:
@@ -208,12 +205,6 @@ class RayEngine(CheckedOptions):
             for replica in self._replicas
             for tokens in replica.calls.lengths.values()
         ]
-
-    def replica_of(self, question_id: str) -> int:
-        """The replica of a question."""
-        if not self._facts:
-            raise EngineError("the engine is not started")
-        return self._placement.of(question_id)
 
     def release(self, question_id: str) -> None:
         """The question has ended."""
