@@ -110,7 +110,7 @@ def stage(folder: Path) -> None:
     (reference / "command.md").write_text("\n".join(helps()), encoding="utf-8")
     for kind in KINDS:
         title = kind.capitalize()
-        text = output(BIN / "reasoner", "list", kind, "-v")
+        text = output(BIN / "reasoner", "list", kind)
         (reference / f"{kind}.md").write_text(
             f"# {title}\n\n```text\n{text}```\n", encoding="utf-8"
         )

@@ -25,7 +25,7 @@ FIGURES = {
     "gateway": "a server before a server beside its_hub, calls, time and requests a second: gateway.py 2 ITS_HUB",
     "reading": "reading a reply beside Math-Verify, microseconds: reading.py lengths",
     "tree": "a generation of AB-MCTS beside treequest, microseconds: tree.py TREEQUEST",
-    "reference": "decisions beside treequest, its_hub, llm-verifier and deepconf, from PyPI: reference/compare.py",
+    "reference": "decisions beside treequest, its_hub and llm-verifier, from PyPI: reference/compare.py",
     "strategies": "own time of each strategy at 1,024 samples, seconds: own_time.py",
     "latency": "from the shell prompt to the answer, seconds: latency.py 3",
 }

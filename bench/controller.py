@@ -568,10 +568,10 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
         )
         + f" of {last}",
         "least n within 0.3 points of all": str(least),
-        "`--risk 0.01` without a profile: tokens": f"{ruled:.1f}",
+        "`risk=0.01` without a profile: tokens": f"{ruled:.1f}",
     }
     named = {
-        f"`--risk {risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())
+        f"`risk={risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())
     }
     named |= {
         f"`effort={effort}`": f"auto, effort {effort}"
@@ -587,7 +587,7 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
         for x in table.methods
         if x.name in (f"n={last}", LATENCY)
     )
-    lines["`--risk 0.01 --for latency`: lengths of a mean sample"] = (
+    lines["`risk=0.01,prefer=latency`: lengths of a mean sample"] = (
         "{1:.2f}, of all {0:.2f}".format(*waits)
     )
     return lines

@@ -41,7 +41,7 @@ from search import CHAINS, speeds
 from search import questions as stories
 
 from reasoner import Question, SamplingParams, solve_many
-from reasoner.engine import ConfidenceFloor, reset_caches
+from reasoner.engine import reset_caches
 from reasoner.engines import say_nothing
 from reasoner.engines.vllm.build import first_line, installed_build
 from reasoner.models.embedded import embedded_path
@@ -107,10 +107,10 @@ async def starting(rig: Rig, size: Size) -> Figures:
         await draw(
             engine, [await request(engine, sums(1)[0], SamplingParams(max_tokens=1), 0)]
         )
-        assert engine.timing is not None
+        importing, loading, *_ = rig.stages
         figures[way] = {
-            "imports": engine.timing.imports,
-            "start": engine.timing.engine,
+            "imports": loading - importing,
+            "start": began - loading,
             "first_token": time.perf_counter() - began,
             "kv_cache_tokens": engine.capacity,
         }
@@ -270,27 +270,19 @@ async def cancelling(rig: Rig, size: Size) -> Figures:
 
 
 async def logprobs(rig: Rig, size: Size) -> Figures:
-    """Phase 7: tokens a second by the log-probabilities that are asked for; the floor reads 20 and never cuts."""
+    """Phase 7: tokens a second by the log-probabilities that are asked for."""
     engine = await common(rig, size)
-    floor = ConfidenceFloor(window=16, minimum=0.0)
-    settings: dict[str, tuple[int | None, ConfidenceFloor | None]] = {
-        "none": (None, None),
-        "0": (0, None),
-        "5": (5, None),
-        "20": (20, None),
-        "floor": (20, floor),
-    }
     figures: Figures = {}
-    for name, (kept, watched) in settings.items():
+    for kept in (None, 0, 5, 20):
         params = SamplingParams(max_tokens=size.tokens, logprobs=kept)
         jobs = [
-            await request(engine, question, params, index, floor=watched)
+            await request(engine, question, params, index)
             for question in sums(size.questions // 4)
             for index in range(size.samples)
         ]
         began = time.perf_counter()
         drawn = await draw(engine, jobs)
-        figures[name] = sum(len(each.token_ids) for each in drawn) / (
+        figures[str(kept).lower()] = sum(len(each.token_ids) for each in drawn) / (
             time.perf_counter() - began
         )
     return {"tokens_a_second": figures}

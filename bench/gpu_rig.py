@@ -102,6 +102,8 @@ class Rig:
     """The share of a GPU: what is left is for the process that is interrupted."""
     skipped: dict[str, str] = field(default_factory=dict)
     """What the running phase left out, and why."""
+    stages: list[float] = field(default_factory=list)
+    """When each stage of the last start began: importing vLLM, loading the model."""
     _engine: MeasuredEngine | None = None
     _arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,7 +121,8 @@ class Rig:
             gpu_memory_utilization=self.memory,
             args={"load_format": "dummy", **defaults, **arguments},
         )
-        self._engine, self._arguments = engine, arguments
+        self._engine, self._arguments, self.stages = engine, arguments, []
+        engine.stage = lambda _: self.stages.append(time.perf_counter())
         await engine.start()
         return engine
 

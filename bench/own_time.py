@@ -28,7 +28,6 @@ SPECS = {
     "self_consistency, of=single": "self_consistency:n={n},of=single",
     "self_consistency, stop=beta": "self_consistency:n={n},stop=beta",
     "short_m_at_k": "short_m_at_k:k={n},m={n}",
-    "deepconf": "deepconf:n={n}",
     "best_of_n": "best_of_n:n={n}",
     "best_of_n, of=single": "best_of_n:n={n},of=single",
     "best_of_n, borda": "best_of_n:n={n},selector=borda",
@@ -49,7 +48,6 @@ SPECS = {
     "budget_forcing": "budget_forcing",
     "auto": "auto",
     "escalate": "escalate:n={n}",
-    "early_exit": "self_consistency:n={n},of=early_exit",
     "code_interpreter": "self_consistency:n={n},of=code_interpreter",
 }
 

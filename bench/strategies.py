@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 from reasoner import Completion, Question
-from reasoner.engines.simulating.arithmetic import arithmetic
+from reasoner.engines.simulated_replies import arithmetic
 from reasoner_evals.report.comparisons import compare_runs
 from reasoner_evals.runs.measures import ArmReading, as_run
 from reasoner_evals.runs.reading import open_run, read_arm

@@ -40,7 +40,6 @@ SUBSETS = 200
 """Random subsets of a question's samples; an accuracy at n is their mean."""
 SPECS = (
     "certainty",
-    "certainty:measure=tail_likelihood,window=4",
     "certainty:measure=self_certainty,top_k=20",
     "certainty:measure=lowest_group,top_k=20,window=4",
     "judge:min_mass=0",

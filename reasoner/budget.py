@@ -247,8 +247,6 @@ class _Sum(Cost):
         self.flops = self.flops + new.flops - old.flops if known else None
         self.seconds += new.seconds - old.seconds
         self.thinking_tokens += new.thinking_tokens - old.thinking_tokens
-        end, latest = new.sequential_tokens, self.sequential_tokens
-        self.sequential_tokens = end if end > latest else latest  # noqa: FURB136 - a call takes as long as two sums
 
 
 NO_COST = Cost()
@@ -267,8 +265,7 @@ class Budget:
 
     `tokens` bounds `Cost.tokens`; `generated` bounds generated and cancelled tokens; `samples` bounds sequences drawn;
     `usd` needs a price table. `seconds` is a deadline: work in flight is cancelled when
-    it passes, so the overshoot is at most one engine step. All other limits are never exceeded. `sequential` bounds
-    where any work ends on the virtual clock of its question, `Cost.sequential_tokens`.
+    it passes, so the overshoot is at most one engine step. All other limits are never exceeded.
     """
 
     tokens: int | None = None
@@ -276,7 +273,6 @@ class Budget:
     samples: int | None = None
     seconds: float | None = None
     usd: float | None = None
-    sequential: int | None = None
 
     def __post_init__(self) -> None:
         for unit in UNITS:
@@ -296,7 +292,7 @@ class Budget:
                 raise UsageError(
                     f"budget {unit}={amount:g} must be a positive number: raise it, or leave {unit} out"
                 )
-            if unit in ("tokens", "generated", "samples", "sequential"):
+            if unit in ("tokens", "generated", "samples"):
                 counts[unit] = int(amount)
                 if amount != counts[unit]:
                     raise UsageError(f"budget {unit}={amount:g} must be a whole number")
@@ -306,25 +302,11 @@ class Budget:
             usd=limits.get("usd"),
         )
 
-    def together(self) -> "Budget":
-        """This budget, for several questions together.
-
-        Raises:
-            UsageError: it limits sequential tokens, which are those of one question.
-        """
-        if self.sequential is not None:
-            raise UsageError(
-                f"budget sequential={self.sequential} is no limit for several questions together: "
-                "give it as the limit of each"
-            )
-        return self
-
     def part_of(self, count: int, part: int) -> "Budget":
         """The limits of one of `count` equal parts, which are numbered from 1.
 
         The parts of a limit never exceed it: counts add up to it exactly, the first parts get the rest of the division,
-        and other amounts are rounded down. Seconds and sequential tokens are not divided, as work side by side does not
-        add up in them.
+        and other amounts are rounded down. Seconds are not divided, as work side by side does not add up in them.
         """
         shares: dict[str, Any] = {}
         for unit in SUMMED:
@@ -385,8 +367,8 @@ class Ledger:
     """The books of one budget: reserve the worst case, run the operation, settle its actual cost.
 
     Ledgers nest: a reservation must fit this ledger and every one above it. Invariant, in any order of events:
-    `settled + reserved <= budget` in every bounded unit of every ledger, hence no overshoot. Of sequential tokens each
-    reservation by itself is within the budget, as work side by side does not add up.
+    `settled + reserved <= budget` in every bounded unit of every ledger, hence no overshoot. A ledger does not
+    count sequential tokens, as those of work side by side do not add up.
 
     `spent` is the cost before the ledger opened. It is booked here without a reservation, and not in the ledgers above;
     if it exceeds the budget, nothing is admitted.
@@ -413,8 +395,6 @@ class Ledger:
         self._clock = clock
         self._opened = clock() - elapsed
         self._limits = _limits_of(budget) if budget else ()
-        own = math.inf if self.budget.sequential is None else self.budget.sequential
-        self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled, self._held = _Sum(), _Sum()
         self._settled.put(spent, NO_COST)
         self._held.put(spent, NO_COST)
@@ -446,7 +426,7 @@ class Ledger:
         """The worst case of all work in flight."""
         rest = _Sum()
         rest.put(self._held, self._settled)
-        return rest.taking(0.0).until(0)
+        return rest.taking(0.0)
 
     @property
     def elapsed(self) -> float:
@@ -474,8 +454,6 @@ class Ledger:
             return cost.generated_tokens + cost.cancelled_tokens
         if unit == "samples":
             return cost.samples
-        if unit == "sequential":
-            return cost.sequential_tokens
         assert self.prices is not None
         return self.prices.usd(cost)
 
@@ -499,12 +477,6 @@ class Ledger:
                         ledger.elapsed < limit,
                         0.0,
                         limit - ledger.elapsed,
-                    )
-                elif unit == "sequential":
-                    fits, needed, free = (
-                        worst.sequential_tokens <= limit,
-                        worst.sequential_tokens,
-                        limit,
                     )
                 else:
                     if ledger.measure(unit, ledger._held + worst) <= usable:
@@ -551,16 +523,6 @@ class Ledger:
             True,
             key=lambda n: self.shortfall(price(n)) is not None,
         )
-
-    def within_sequential(self, price: Callable[[int], Cost], max_tokens: int) -> int:
-        """`max_tokens`, lowered so that work at this price ends within the limits of sequential tokens.
-
-        It is at least the useful minimum, which may not fit.
-        """
-        if self._sequential == math.inf:
-            return max_tokens
-        beyond = price(max_tokens).sequential_tokens - int(self._sequential)
-        return max(max_tokens - max(beyond, 0), min(max_tokens, MIN_USEFUL_TOKENS))
 
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""

@@ -1,12 +1,11 @@
 """What the author of an engine imports: the interface, its requests and what they report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.system.values import value
 from reasoner.types import (
     NO_LOGPROB,
@@ -22,13 +21,11 @@ from reasoner.types import (
 __all__ = [
     "NO_LOGPROB",
     "CacheOwner",
-    "ConfidenceFloor",
     "Engine",
     "EngineError",
     "EngineUnavailable",
     "FinishReason",
     "FreeEngine",
-    "LengthTeller",
     "Logprobs",
     "ModelInfo",
     "ProbeEngine",
@@ -91,11 +88,11 @@ class SampleRequest:
 
     `params.max_tokens` is what the budget granted. `seed` is this sequence's, 0 to 2^63 - 1. A lower
     `priority` goes first. `watch` are up to 128 token ids: the completion has their exact
-    log-probabilities at every position, and then no best alternatives. The engine aborts a sequence that falls below
-    the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
-    an engine may wait for the whole reply. `on_text` receives the parts of the reply piece by piece, where an engine
-    has them before the end; the pieces are a beginning of what the completion has, and may be all of it. `progress` is
-    there if the runner wants to know how far the sequence is. `original` says whether it is the question's own prompt.
+    log-probabilities at every position, and then no best alternatives. `interruptible` says whether the runner may
+    cancel this sequence alone before it ends. If it is False, an engine may wait for the whole reply. `on_text`
+    receives the parts of the reply piece by piece, where an engine has them before the end; the pieces are a beginning
+    of what the completion has, and may be all of it. `progress` is there if the runner wants to know how far the
+    sequence is. `original` says whether it is the question's own prompt.
     """
 
     question_id: str
@@ -106,7 +103,6 @@ class SampleRequest:
     seed: int
     priority: int = 0
     watch: TokenIds = ()
-    floor: ConfidenceFloor | None = None
     interruptible: bool = True
     original: bool = False
     meter: UsageMeter = field(default_factory=UsageMeter)
@@ -130,19 +126,14 @@ class Progress:
 
     An engine that sees tokens as they come calls `reached`, one that knows the length of the reply beforehand awaits
     `until`. With an engine that does neither, results are right too, but each waits for the end of all that may be
-    shorter. `due` says whether the sequence must end now; None where it never must. `tokens` are those so far.
+    shorter. `tokens` are those so far.
     """
 
-    due: Callable[[], bool] | None = None
     tokens: int = 0
 
-    def reached(self, tokens: int) -> bool:
-        """The sequence has at least this many tokens. Returns whether the engine must abort it now.
-
-        It may be called from any thread, and for each token.
-        """
+    def reached(self, tokens: int) -> None:
+        """The sequence has at least this many tokens. It may be called from any thread, and for each token."""
         self.tokens = tokens
-        return self.due is not None and self.due()
 
     async def until(self, tokens: int) -> None:
         """The sequence will have exactly this many tokens: wait until it may end.
@@ -257,15 +248,6 @@ def limits_thinking(engine: Engine) -> bool:
     """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
     # The check of a protocol takes sixty calls, and this is for each sequence.
     return bool(getattr(engine, "limits_thinking", False))
-
-
-@runtime_checkable
-class LengthTeller(Protocol):
-    """An engine that sees tokens as they are generated."""
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        """The tokens of each sequence in flight so far."""
 
 
 Continuation = Literal["exact", "text", "never"]

@@ -190,8 +190,6 @@ class BudgetExhausted(ReasonerError):
                 return "no remaining sample can change the answer"
             return f"another sample would gain {self.free:.2g}, but must gain {self.limit:.2g}"
         why = f"the next operation needs {self.needed:g} but {max(self.free, 0):g} are left"
-        if self.unit == "sequential":
-            why = f"the next operation may end after {self.needed:g}"
         return f"budget {self.unit}={self.limit:g}: {'the time is up' if self.unit == 'seconds' else why}"
 
 

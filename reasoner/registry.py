@@ -23,7 +23,7 @@ from reasoner.errors import (
 from reasoner.specs import BareWord, OpenOptions, Spec, Value, hints_of, written
 from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import own_plug_ins, plug_ins
-from reasoner.system.redaction import without_userinfo
+from reasoner.system.printing import without_userinfo
 from reasoner.types import SamplingParams, ThinkingLevel, thinking_level
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]

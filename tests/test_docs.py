@@ -237,15 +237,9 @@ def test_each_command_of_a_page_runs_or_is_marked(
 @pytest.mark.parametrize("block", range(3))
 def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
     from reasoner import testing
-    from reasoner.testing import (
-        a_sequence_below_the_floor_is_cut,
-        log_probabilities_are_those_asked_for,
-    )
+    from reasoner.testing import log_probabilities_are_those_asked_for
 
-    without_logprobs = (
-        a_sequence_below_the_floor_is_cut,
-        log_probabilities_are_those_asked_for,
-    )
+    without_logprobs = (log_probabilities_are_those_asked_for,)
     code = blocks("CONTRIBUTING.md", "python")
     names: dict[str, Any] = {"__name__": "contributed"}
     sys.modules["contributed"] = module = type(sys)("contributed")

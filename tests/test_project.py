@@ -40,8 +40,8 @@ PUBLIC = {
         note note_stop prefill propose sample score start
     """,
     "reasoner.engine": """
-        NO_LOGPROB CacheOwner ConfidenceFloor Engine EngineError EngineUnavailable FinishReason
-        FreeEngine LengthTeller Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt
+        NO_LOGPROB CacheOwner Engine EngineError EngineUnavailable FinishReason
+        FreeEngine Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt
         RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage
         UsageMeter continuation limits_thinking release reset_caches
     """,
@@ -56,7 +56,7 @@ PUBLIC = {
     "reasoner.voting": "MAX_STREAK Tally",
     "reasoner.testing": """
         ENGINE_LAWS STRATEGY_LAWS VERIFIER_LAWS EngineLaw ScriptedEngine StrategyLaw VerifierLaw
-        a_sequence_below_the_floor_is_cut all_schedules_have_one_curve check_engine check_rule check_strategy check_task
+        all_schedules_have_one_curve check_engine check_rule check_strategy check_task
         check_verifier log_probabilities_are_those_asked_for number_question says
     """,
     "reasoner_evals.tasks": """

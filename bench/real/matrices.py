@@ -19,7 +19,7 @@ from statistics import median
 import torch
 
 from reasoner import Prompt, SamplingParams
-from reasoner.engine import SampleRequest
+from reasoner.engine import Progress, SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.geometry import default_dtype
 
@@ -66,17 +66,22 @@ async def generated(
 ) -> float:
     """Tokens a second from when all sequences have their first token to when they end."""
     rendered = await engine.render(PROMPT)
-    works = [
-        asyncio.ensure_future(
-            engine.sample(
-                SampleRequest("q", PROMPT, rendered, params, index, 1000 * turn + index)
-            )
+    requests = [
+        SampleRequest(
+            "q",
+            PROMPT,
+            rendered,
+            params,
+            index,
+            1000 * turn + index,
+            progress=Progress(),
         )
         for index in range(sequences)
     ]
+    works = [asyncio.ensure_future(engine.sample(each)) for each in requests]
     while True:
-        lengths = engine.lengths
-        if len(lengths) == sequences and all(lengths):
+        lengths = [each.progress.tokens for each in requests if each.progress]
+        if all(lengths):
             break
         await asyncio.wait(works, timeout=0.01)
     start = time.perf_counter()

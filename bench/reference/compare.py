@@ -1,4 +1,4 @@
-"""The decisions of treequest, its_hub, llm-verifier and deepconf beside ours, on the same numbers.
+"""The decisions of treequest, its_hub and llm-verifier beside ours, on the same numbers.
 
     python bench/reference/compare.py [--cases 1000] [ALGORITHM...]
 
@@ -22,28 +22,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 from reasoner import Cost, solve_sync
 from reasoner.engine import Engine, SampleRequest
-from reasoner.solution import Solution
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.strategy import Strategy
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge as Rater
 from reasoner.testing.support import completion, number_question
-from reasoner.types import NO_LOGPROB, Logprobs, SamplingParams, TokenIds
+from reasoner.types import NO_LOGPROB, Logprobs, TokenIds
 from reasoner.verifier import CostMeter, Verifier
-from reasoner_strategies import BeamSearch, BestOfN, DeepConf, SelfConsistency
+from reasoner_strategies import BeamSearch, BestOfN, SelfConsistency
 from reasoner_strategies._voting.pool import softmax
 from reasoner_strategies.ab_mcts import AnswerTree, TreeArm
-from reasoner_strategies.mcts import Node, Tree
 from reasoner_strategies.particle_filter import logit, systematic
 from reasoner_verifiers import Judge
 
 HERE = Path(__file__).parent
 QUESTION = number_question()
-ROUNDS = "it rounds confidences to 0.001"
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 Case = dict[str, Any]
 
@@ -192,35 +188,6 @@ def tree(case: Case) -> Any:
     return parents
 
 
-def draw_bandit(source: random.Random) -> Case:
-    pulls, arms = 40, source.randint(2, 6)
-    ratings = {
-        f"{arm}": [source.betavariate(1 + arm, 3) for _ in range(pulls)]
-        for arm in range(arms)
-    }
-    return {
-        "arms": ratings,
-        "pulls": pulls,
-        "c": source.choice([0.5, 1.0, math.sqrt(2)]),
-    }
-
-
-def bandit(case: Case) -> Any:
-    """The nodes below the root as arms; one that was not visited is worth more than all others."""
-    root = Node(None, 0.0)
-    arms = {name: Node(root, math.inf) for name in case["arms"]}
-    root.children, chosen = tuple(arms.values()), list[str]()
-    search = Tree(case["c"], root, "uct")
-    for _ in range(case["pulls"]):
-        best = search.best(root)
-        name = next(name for name, arm in arms.items() if arm is best)
-        chosen.append(name)
-        best.total += case["arms"][name][best.visits]
-        best.visits += 1
-        root.visits += 1
-    return chosen
-
-
 def draw_chances(source: random.Random, candidates: int, spellings: int) -> Case:
     """For each candidate, the probabilities of letters in one spelling or in all four."""
     chances = []
@@ -285,80 +252,6 @@ def best_of_4(case: Case) -> Any:
     return int(answer_of(BestOfN(4), opinion(case), Judge("scale")) or -1)
 
 
-def draw_trace(source: random.Random) -> tuple[str | None, list[list[float]]]:
-    """An answer, or none, and the log-probabilities of two alternatives of each token."""
-    level = source.uniform(0.5, 3)
-    rows = [
-        sorted((-source.expovariate(1 / level) for _ in range(2)), reverse=True)
-        for _ in range(source.randint(4, 40))
-    ]
-    return (str(source.randint(1, 4)) if source.random() < 0.9 else None), rows
-
-
-@dataclass(slots=True)
-class Traces(ScriptedEngine):
-    """An engine with given log-probabilities, which continues each trace."""
-
-    rows: list[list[list[float]]] = field(default_factory=list)
-
-    def _logprobs(self, request: SampleRequest, ids: TokenIds) -> Logprobs | None:
-        number, first = trace_of(request)
-        rows = tuple(map(tuple, self.rows[number][first : first + len(ids)]))
-        assert len(rows) == len(ids)
-        return Logprobs(tuple(row[0] for row in rows), rows)
-
-
-def trace_of(request: SampleRequest) -> tuple[int, int]:
-    """The trace that a request is for, and how many of its tokens are there."""
-    words = request.prompt.text.split()
-    return (int(words[0][1:]) if words else request.index), len(words)
-
-
-def recorded(traces: list[Any]) -> Traces:
-    """Traces as replies: a token for each word and one for the end."""
-    texts = [
-        f"t{number} {'so ' * (len(rows) - 3)}"
-        + (f"\\boxed{{{answer}}}" if answer else "none")
-        for number, (answer, rows) in enumerate(traces)
-    ]
-    return Traces(
-        lambda request: texts[trace_of(request)[0]][len(request.prompt.text) :],
-        rows=[rows for _, rows in traces],
-    )
-
-
-def outcome(solution: Solution) -> Case:
-    """How many traces vote for each answer, and the answer."""
-    votes = {vote.answer.key: vote.count for vote in solution.vote_state.votes}
-    return {"votes": votes, "answer": solution.answer.key if solution.answer else None}
-
-
-def draw_online(source: random.Random) -> Case:
-    warm, later = ([draw_trace(source) for _ in range(count)] for count in (8, 12))
-    return {
-        "warm": warm,
-        "later": later,
-        "keep": source.choice([10, 50, 90]),
-        "window": source.choice([4, 8]),
-    }
-
-
-def deepconf_online(case: Case) -> Any:
-    traces = [*case["warm"], *case["later"]]
-    strategy = DeepConf(
-        n=len(traces),
-        keep=case["keep"],
-        window=case["window"],
-        warmup=len(case["warm"]),
-        params=SamplingParams(logprobs=2),
-    )
-    # The package has no stop at a consensus.
-    with patch("reasoner_strategies.deepconf.CONSENSUS", 2.0):
-        solution = solve_sync(QUESTION, strategy, recorded(traces))
-    assert solution.error is None
-    return outcome(solution)
-
-
 COMPARISONS = {
     "vote": Comparison(
         "its_hub",
@@ -375,7 +268,6 @@ COMPARISONS = {
     "resampling": Comparison("its_hub", draw_particles, resampling),
     "AB-MCTS-A, posterior": Comparison("treequest", draw_ratings, posterior),
     "AB-MCTS-A, tree": Comparison("treequest", draw_tree, tree),
-    "bandit": Comparison("treequest", draw_bandit, bandit),
     "expected score, one spelling": Comparison(
         "llm-verifier", lambda source: draw_chances(source, 2, 1), expected_score
     ),
@@ -392,13 +284,6 @@ COMPARISONS = {
         best_of_4,
         "a tournament, in which a mean depends on whom a candidate meets",
         "every pair meets once",
-    ),
-    "online, kept and answer": Comparison(
-        "deepconf",
-        draw_online,
-        deepconf_online,
-        f"{ROUNDS}; where none above the threshold has an answer, it has none, ours the majority's",
-        "no rounding",
     ),
 }
 

@@ -1,7 +1,4 @@
-"""What the reference packages decide, in the environment that compare.py makes: cases as JSON in, decisions out.
-
-vLLM, PyTorch and Transformers are not installed there: DeepConf imports them, and what it does with them is given.
-"""
+"""What the reference packages decide, in the environment that compare.py makes: cases as JSON in, decisions out."""
 # mypy: ignore-errors
 
 import asyncio
@@ -15,10 +12,9 @@ import sys
 import zlib
 from collections import Counter
 from types import SimpleNamespace
-from unittest.mock import MagicMock, patch
+from unittest.mock import patch
 
 import llm_verifier
-import numpy as np
 from its_hub.core.algorithms import particle_gibbs, self_consistency
 from its_hub.core.algorithms.beam_search import BeamSearch
 from its_hub.core.algorithms.beta_self_consistency import BetaSelfConsistency
@@ -26,15 +22,6 @@ from its_hub.core.algorithms.bon import BestOfN
 from llm_verifier import fine_grained_reward
 from treequest import ABMCTSA
 from treequest.algos.ab_mcts_a import prob_state
-from treequest.algos.multi_armed_bandit_ucb import MultiArmedBanditUCBAlgo
-
-sys.modules |= {
-    name: MagicMock() for name in ("torch", "transformers", "vllm", "vllm.config")
-}
-sys.modules["vllm.v1.sample.logits_processor"] = SimpleNamespace(
-    AdapterLogitsProcessor=object, RequestLogitsProcessor=object
-)
-from deepconf import processors, utils, wrapper  # noqa: E402
 
 
 class Given:
@@ -147,21 +134,6 @@ def ab_mcts_tree(case):
     return parents
 
 
-def ucb(case):
-    search = MultiArmedBanditUCBAlgo(exploration_weight=case["c"])
-    state, chosen = search.init_tree(), []
-    left = {name: iter(ratings) for name, ratings in case["arms"].items()}
-
-    def pull(name):
-        chosen.append(name)
-        return "", next(left[name])
-
-    arms = {name: lambda _, name=name: pull(name) for name in left}
-    for _ in range(case["pulls"]):
-        state = search.step(state, arms, inplace=True)
-    return chosen
-
-
 def verifier_of(case):
     """What a verifier says of two candidates: the probabilities of spellings of letters, for each."""
 
@@ -212,70 +184,6 @@ def tournament(case, pivots=2):
         ).index
 
 
-def output_of(answer, rows):
-    text = f"\\boxed{{{answer}}}" if answer else "none"
-    logprobs = [
-        dict(enumerate(SimpleNamespace(logprob=value) for value in row)) for row in rows
-    ]
-    return SimpleNamespace(
-        text=text,
-        token_ids=list(range(len(rows))),
-        logprobs=logprobs,
-        finish_reason="stop",
-    )
-
-
-def deepconf_online(case):
-    left = iter([*case["warm"], *case["later"]])
-
-    def generate(prompts, params):
-        drawn = [next(left) for _ in prompts]
-        return [
-            SimpleNamespace(
-                outputs=[output_of(*cut(trace, getattr(param, "extra_args", None)))]
-            )
-            for trace, param in zip(drawn, params, strict=True)
-        ]
-
-    def cut(trace, options):
-        """A trace up to the token at which the processor forces its end."""
-        answer, rows = trace
-        if options is None:
-            return trace
-        processor = processors.ConfPerReqLogitsProcessor(
-            options["conf_threshold"],
-            0,
-            options["conf_group_size"],
-            options["conf_topk"],
-        )
-        confidences = iter([-sum(row) / len(row) for row in rows])
-        processor.compute_conf = lambda logits: next(confidences)
-        for count in range(1, len(rows)):
-            if math.isinf(processor([], np.array([1.0, 1.0]))[1]):
-                return None, rows[:count]
-        return answer, rows
-
-    model = object.__new__(wrapper.DeepThinkLLM)
-    model.llm, model.tokenizer = (
-        SimpleNamespace(generate=generate),
-        SimpleNamespace(eos_token_id=0),
-    )
-    output, many = (
-        wrapper.DeepThinkOutput(mode="online"),
-        len(case["warm"]) + len(case["later"]),
-    )
-    model._deepthink_online(
-        "",
-        output,
-        len(case["warm"]),
-        many,
-        case["keep"],
-        case["window"],
-        SimpleNamespace(),
-    )
-    return {"votes": Counter(output.voting_answers), "answer": output.voted_answer}
-
-
 DECISIONS = {
     "vote": vote,
     "stop probability": lambda case: BetaSelfConsistency.beta_stopping_probability(
@@ -286,16 +194,10 @@ DECISIONS = {
     "resampling": resampling,
     "AB-MCTS-A, posterior": ab_mcts_posterior,
     "AB-MCTS-A, tree": ab_mcts_tree,
-    "bandit": ucb,
     "expected score, one spelling": expected_score,
     "expected score, four spellings": expected_score,
     "best of 4": tournament,
-    "online, kept and answer": deepconf_online,
 }
-
-
-def without_rounding():
-    return patch.object(utils, "round", lambda value, digits: value, create=True)
 
 
 def summing_spellings():
@@ -323,10 +225,6 @@ CHANGES = {
     ),
     "expected score, four spellings": summing_spellings,
     "best of 4": round_robin,
-    "offline, kept and answer": without_rounding,
-    "offline, weights": without_rounding,
-    "online, cut, kept and answer": without_rounding,
-    "online, threshold": without_rounding,
 }
 """One change to a package each, after which it should decide as we do."""
 

@@ -24,9 +24,9 @@ from reasoner.errors import TraceError, UsageError
 from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
+from reasoner.system.child_processes import in_daemon
 from reasoner.system.files import file_errors, parse_json, read_value
 from reasoner.system.tables import open_table
-from reasoner.system.threads import in_daemon
 from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 

@@ -40,6 +40,7 @@ from reasoner.errors import UsageError
     section="Strategy",
     help="Strategy for every question. `reasoner list strategies` shows all.  [default: self_consistency]",
 )
+@options.SAMPLES
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option(together=True)
@@ -49,9 +50,11 @@ from reasoner.errors import UsageError
     section="Strategy",
     help="Budget of each question, as in tokens=4k,seconds=30.  [default: no limit]",
 )
-@options.auto_options
+@options.VERIFIER
+@options.UNSANDBOXED
 @options.SETTINGS
 @options.engine_options
+@options.PRICES
 @options.SEED
 @option(
     "--concurrency",
@@ -89,7 +92,7 @@ def command(
     given = GivenOptions(**settled_options)
     if overwrite and out == options.STANDARD:
         raise UsageError("--overwrite has no effect without --out FILE: omit it")
-    total, limit = budget_of(given.budget).together(), budget_of(each)
+    total, limit = budget_of(given.budget), budget_of(each)
     prices = read_prices(given.prices, [total, limit])
     return BatchRun(
         engine=given.to_engine(),

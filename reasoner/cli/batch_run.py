@@ -54,8 +54,7 @@ from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable, file_errors
 from reasoner.system.machine import require_extra
-from reasoner.system.printing import counted, printable
-from reasoner.system.redaction import without_secrets
+from reasoner.system.printing import counted, printable, without_secrets
 from reasoner.system.tables import (
     UNREADABLE,
     Located,
@@ -95,8 +94,8 @@ def check_files(questions: Path, answers: Path) -> None:
 
 
 @contextmanager
-def open_rows(path: Path) -> Iterator[tuple[Iterator[Located], str]]:
-    """The rows of the input, and how its text is read where that is a guess.
+def open_rows(path: Path) -> Iterator[Iterator[Located]]:
+    """The rows of the input.
 
     Raises:
         UsageError: it cannot be read, or has no rows.
@@ -117,7 +116,7 @@ def open_rows(path: Path) -> Iterator[tuple[Iterator[Located], str]]:
         first = next(rows, None)
         if first is None:
             raise UsageError(f"{table.name} has no rows")
-        yield chain([first], rows), table.note
+        yield chain([first], rows)
 
 
 def _readable(table: Table) -> Iterator[Located]:
@@ -207,7 +206,7 @@ class BatchRun(EngineRun):
                 "--engine replay cannot answer a batch, as it samples nothing new: choose another engine"
             )
         with ExitStack() as stack:
-            rows, recoded = stack.enter_context(open_rows(self.questions))
+            rows = stack.enter_context(open_rows(self.questions))
             kind = self._prepare(rows)
             if self.answers != STANDARD:
                 self._folder = BatchFolder(self.answers)
@@ -222,8 +221,8 @@ class BatchRun(EngineRun):
                 )
                 if self._resumes:
                     self._folder.check(self._settings)
-            for note in filter(None, (recoded, kind)):
-                self.display.note(f"note: {note}")
+            if kind:
+                self.display.note(f"note: {kind}")
             # `super()` does not work in a dataclass with slots.
             return EngineRun.run(self)
 

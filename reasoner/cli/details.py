@@ -180,13 +180,8 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
-def list_lines(rows: list[dict[str, Any]], *, verbose: bool) -> Iterator[str]:
-    """The list for a person: names beside what they do, in groups if there are any; `verbose` adds options."""
-    none = SamplingParams()
-    sampling = {
-        each.name: _short(_sampling_default(none, none, each.name))
-        for each in dataclasses.fields(none)
-    }
+def list_lines(kind: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The list for a person: names beside what they do, in groups if there are any."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         grouped.setdefault(row.get("group", OTHERS), []).append(row)
@@ -194,21 +189,13 @@ def list_lines(rows: list[dict[str, Any]], *, verbose: bool) -> Iterator[str]:
         if len(grouped) > 1:
             yield from ["", f"{group}:"][number == 0 :]
         for row in grouped[group]:
-            yield from _row_lines(row, sampling, verbose=verbose)
-    notes = [] if verbose else ["-v shows their options; with a name, one in full"]
-    if any(sampling.keys() <= row["options"].keys() for row in rows):
-        short = {
-            name: spec
-            for name, (spec, _) in aliases().items()
-            if name not in entries("strategy")
-        }
-        notes += (
-            [
-                f"sampling defaults, where the model has none of its own: {_pairs(sampling)}"
-            ]
-            if verbose
-            else []
-        )
+            yield from _row_lines(row, options=kind == "answers")
+    notes = (
+        [] if kind == "answers" else [f"`reasoner list {kind} NAME` shows one in full"]
+    )
+    if kind == "strategies":
+        own = entries("strategy")
+        short = {name: spec for name, (spec, _) in aliases().items() if name not in own}
         notes += [f"short names, which take the same options: {_pairs(short)}"]
     for note in notes:
         yield ""
@@ -220,30 +207,17 @@ def _place(group: str) -> tuple[bool, int]:
     return group not in GROUPS, GROUPS.index(group) if group in GROUPS else 0
 
 
-def _row_lines(
-    row: Mapping[str, Any], sampling: Mapping[str, str], *, verbose: bool
-) -> Iterator[str]:
-    samples = sampling.keys() <= row["options"].keys()
-    own = {
-        name: text
-        for name, text in row["options"].items()
-        if not samples or sampling.get(name) != text
-    }
+def _row_lines(row: Mapping[str, Any], *, options: bool) -> Iterator[str]:
     # A longer name has a line of its own, and so have all names in a narrow terminal.
     indent = 23 if columns() >= 70 else 4
     beside = len(row["name"]) <= indent - 2
     if not beside:
         yield row["name"]
-    yield wrapped(
-        # A paper that is cited
-        row["what"]
-        if verbose
-        else re.sub(r" \([^()]*\b\d{4}\b[^()]*\)", "", row["what"]),
-        indent,
-        row["name"] if beside else "",
-    )
-    if own and verbose:
-        yield wrapped(_pairs(own), indent + 2)
+    # Without the paper that is cited
+    what = re.sub(r" \([^()]*\b\d{4}\b[^()]*\)", "", row["what"])
+    yield wrapped(what, indent, row["name"] if beside else "")
+    if options and row["options"]:
+        yield wrapped(_pairs(row["options"]), indent + 2)
 
 
 def _pairs(options: dict[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,15 +9,7 @@ import click
 from reasoner.cli import interrupts
 from reasoner.cli.commands import Command
 from reasoner.cli.options import SPEC, json_option
-from reasoner.cli.terminal import (
-    ANSWERED,
-    ENGINE,
-    Terminal,
-    engine_log,
-    guarded,
-    labelled,
-    own_streams,
-)
+from reasoner.cli.terminal import ANSWERED, ENGINE, Terminal, guarded, labelled
 from reasoner.errors import EngineError, UsageError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
 from reasoner.system.printing import counted
@@ -49,24 +40,18 @@ if TYPE_CHECKING:
     metavar="URL",
     help="OpenAI-compatible server to check.  [default: the variable REASONER_BASE_URL]",
 )
-@click.option(
-    "--start",
-    is_flag=True,
-    help="Start vLLM, ask it twice, and show the seconds of each stage.",
-)
 @json_option("the findings")
 @guarded
 def command(
     model: str | None,
     engine: str | None,
     base_url: str | None,
-    start: bool,
     as_json: bool,
 ) -> int:
     """Show what is installed, and what a model or a server needs.
 
     Lists the extras with the commands that install them. With vLLM, shows the device, the model's size, its KV cache,
-    and the arguments that vLLM would get. Starts no engine without --start.
+    and the arguments that vLLM would get. Starts no engine.
 
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
@@ -77,8 +62,6 @@ def command(
 
     terminal = Terminal()
     chosen = GivenOptions(engine=engine, model=model, base_url=base_url).to_engine()
-    if start and not isinstance(chosen, VllmEngine):
-        raise UsageError("--start has no effect: only vllm is started here; omit it")
     if not isinstance(chosen, VllmEngine | OpenAIEngine):
         raise UsageError(
             f"--engine {engine} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
@@ -96,9 +79,6 @@ def command(
             )
             if findings["vllm"] or model:
                 findings |= _model(chosen, terminal.say)
-            if start and isinstance(chosen, VllmEngine):
-                with own_streams(engine_log(chosen)):
-                    findings |= interrupts.run(lambda: _start(chosen))
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
         code = ENGINE
@@ -183,39 +163,6 @@ def _device() -> dict[str, Any]:
         else device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
     }
-
-
-async def _start(engine: "VllmEngine") -> dict[str, Any]:
-    """The seconds of each stage, from the command to the second reply. Raises as `VllmEngine.start`."""
-    from reasoner import Question
-    from reasoner.cli import STARTED
-    from reasoner.engine import SampleRequest
-    from reasoner.types import ONE_TOKEN
-
-    own = time.perf_counter() - STARTED
-    try:
-        await engine.start()
-        assert engine.timing is not None
-        stages = {"command": own, **engine.timing._asdict()}
-        prompt = Question.of("What is 3 + 4?").prompt
-        for number, reply in enumerate(("first_reply", "second_reply")):
-            began = time.perf_counter()
-            await engine.sample(
-                SampleRequest(
-                    "start",
-                    prompt,
-                    await engine.render(prompt),
-                    ONE_TOKEN,
-                    number,
-                    number,
-                )
-            )
-            stages[reply] = time.perf_counter() - began
-        return {
-            f"seconds_{stage}": round(seconds, 2) for stage, seconds in stages.items()
-        }
-    finally:
-        await engine.close()
 
 
 def _thinking(profile: "ThinkingProfile | None") -> str:

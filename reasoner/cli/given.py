@@ -29,8 +29,6 @@ from reasoner.system.files import read_settings_table
 from reasoner.trace.history import RecordedEngine
 from reasoner.verifier import Verifier
 
-AUTO: Final = ("prefer", "profile", "risk", "abstain_below", "abstain_risk")
-"""The options of the strategy auto."""
 ADDRESS_VARIABLE: Final = "REASONER_BASE_URL"
 """The variable that holds the default of --base-url."""
 MODEL: Final = ("model", "engine", "base_url")
@@ -46,11 +44,6 @@ class GivenOptions:
     temperature: float | None = None
     max_tokens: int | None = None
     thinking: str | None = None
-    prefer: str | None = None
-    profile: str | None = None
-    risk: float | None = None
-    abstain_below: float | None = None
-    abstain_risk: float | None = None
     verifier: str | None = None
     unsandboxed: bool = False
     budget: str | None = None
@@ -87,28 +80,16 @@ class GivenOptions:
         return tuple(map(str, pairs if isinstance(pairs, tuple) else (pairs,)))
 
     def to_strategy(self) -> Strategy:
-        """The strategy of --strategy with the other options; by default auto, where one of its options is given.
+        """The strategy of --strategy with the options of sampling.
 
         Raises:
-            UsageError: it is unknown, has no such options, or sets one of them too.
+            UsageError: it is unknown, or has no such options.
         """
-        auto = {name: getattr(self, name) for name in AUTO}
-        default = (
-            DEFAULT_STRATEGY
-            if all(value is None for value in auto.values())
-            else "auto"
-        )
-        chosen = expanded(
-            "strategy", Spec.parse(default if self.strategy is None else self.strategy)
-        )
-        given = _given(chosen, "--strategy", **auto)
-        if given and chosen.name != "auto":
-            raise UsageError(
-                f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"
-            )
+        named = DEFAULT_STRATEGY if self.strategy is None else self.strategy
+        chosen = expanded("strategy", Spec.parse(named))
         chosen, missing = with_sampling(chosen, **self.sampling)
         check_sampling(missing, [chosen.name])
-        strategy: Strategy = build("strategy", chosen, **given)
+        strategy: Strategy = build("strategy", chosen)
         return strategy
 
     def to_engine(self) -> Engine:
@@ -194,7 +175,7 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     """The typed options, completed by the settings.
 
     A typed strategy leaves out the verifier and the budget of the settings; a typed model, engine or address leaves out
-    their model. An option of the strategy auto has their profile, unless another one, or a model, is typed.
+    their model. The strategy auto has their profile, unless another one, or a model, is typed.
 
     Raises:
         UsageError: the file cannot be read or is not one of settings.
@@ -208,8 +189,7 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     filled = dict(typed)
     several = "strategies" in typed
     name = "strategies" if several else "strategy"
-    chosen = typed[name] or any(typed.get(each) is not None for each in AUTO)
-    if not chosen and "strategy" in default:
+    if not typed[name] and "strategy" in default:
         filled[name] = (default["strategy"],) if several else default["strategy"]
         # The budget of each question has another name in commands that ask several.
         limit = next(name for name in ("each", "budgets", "budget") if name in typed)
@@ -220,10 +200,21 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
             filled["verifier"] = verifiers.get(verifier, verifier)
     tuned = table.get("tuned")
     profile = tuned.get("profile") if isinstance(tuned, dict) else None
-    asked = "profile" in typed and any(typed[each] is not None for each in AUTO)
-    if asked and typed["profile"] is None and profile and not _names_model(typed):
-        filled["profile"] = str(settings.parent / str(profile))
+    if profile and not several and not _names_model(typed):
+        filled["strategy"] = _profiled(
+            filled["strategy"], settings.parent / str(profile)
+        )
     return with_model(filled, model)
+
+
+def _profiled(strategy: str | None, profile: Path) -> str | None:
+    """A strategy; auto with this profile, unless it names one."""
+    if strategy is None:
+        return None
+    chosen = expanded("strategy", strategy)
+    if chosen.name != "auto":
+        return strategy
+    return str(Spec("auto", {"profile": str(profile), **chosen.options}))
 
 
 def with_model(typed: dict[str, Any], model: Mapping[Any, str]) -> dict[str, Any]:
@@ -269,7 +260,6 @@ def flag(name: str) -> str:
     special = {
         "model_id": "--model",
         "n": "-n",
-        "prefer": "--for",
         "strategies": "--strategy",
         "unsandboxed": "--allow-unsandboxed-code",
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from reasoner.cli.commands import LISTS, Command
-from reasoner.cli.options import json_option, option
+from reasoner.cli.options import json_option
 from reasoner.cli.terminal import ANSWERED, Terminal, guarded
 from reasoner.errors import UsageError, require_name
 
@@ -26,20 +26,13 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
 @click.command("list", cls=Command, heading="Look")
 @click.argument("kind", metavar="|".join(LISTS))
 @click.argument("name", required=False)
-@option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    help="Show the options of each, with their defaults.",
-)
 @json_option("the list")
 @guarded
-def command(kind: str, name: str | None, *, verbose: bool, as_json: bool) -> int:
+def command(kind: str, name: str | None, *, as_json: bool) -> int:
     """Show strategies, verifiers, engines, tasks, rules or answers.
 
-    NAME shows one in full: what it does, its options and an example, as in `reasoner list strategies best_of_n`. -v
-    shows the options of each, with their defaults. Sampling options belong to every strategy that samples; their
-    defaults are shown once, at the end.
+    NAME shows one in full: what it does, its options with their defaults, and an example, as in `reasoner list
+    strategies best_of_n`.
     """
     from reasoner.cli import details
     from reasoner.registry import expanded
@@ -58,8 +51,6 @@ def command(kind: str, name: str | None, *, verbose: bool, as_json: bool) -> int
         return ANSWERED
     rows = details.answers() if kind == "answers" else details.rows_of(_KINDS[kind])
     Terminal().show(
-        json.dumps(rows)
-        if as_json
-        else "\n".join(details.list_lines(rows, verbose=verbose))
+        json.dumps(rows) if as_json else "\n".join(details.list_lines(kind, rows))
     )
     return ANSWERED

@@ -100,55 +100,15 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-auto_options = together(
-    option(
-        "--risk",
-        type=float,
-        metavar="R",
-        section="Strategy",
-        help="Maximum loss of accuracy against a full vote, with 95 % confidence: 0.01 is one point. Selects auto; "
-        "--profile makes it cheaper.",
-    ),
-    option(
-        "--for",
-        "prefer",
-        metavar="tokens|latency",
-        section="Strategy",
-        help="Minimize total tokens (tokens) or waiting time (latency). Selects auto.  [default: tokens, for auto]",
-    ),
-    option(
-        "--profile",
-        metavar="FILE",
-        section="Strategy",
-        help="Profile that auto chooses by, written by `reasoner tune`. Selects auto.",
-    ),
-    option(
-        "--abstain-below",
-        type=float,
-        metavar="P",
-        section="Strategy",
-        help="Minimum probability of being right, 0 to 1. Withholds less probable answers. Needs --profile.",
-    ),
-    option(
-        "--abstain-risk",
-        type=float,
-        metavar="R",
-        section="Strategy",
-        help="Maximum share of wrong answers among those given, with 95 % confidence. Needs --profile.",
-    ),
-    VERIFIER,
-    UNSANDBOXED,
+SAMPLES = option(
+    "-n",
+    "n",
+    type=int,
+    metavar="N",
+    section="Strategy",
+    help="Number of samples. Replaces n of the strategy.",
 )
-"""The options of the strategy auto, and of the verifier."""
 sampling_options = together(
-    option(
-        "-n",
-        "n",
-        type=int,
-        metavar="N",
-        section="Strategy",
-        help="Number of samples. Replaces n of the strategy.",
-    ),
     option(
         "--temperature",
         type=float,
@@ -190,14 +150,14 @@ engine_options = together(
         help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai.  [default: the "
         "variable REASONER_BASE_URL]",
     ),
-    option(
-        "--prices",
-        metavar="KIND=USD,...",
-        section="Model",
-        help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.",
-    ),
 )
-"""The options that say which model runs where, and what a token costs."""
+"""The options that say which model runs where."""
+PRICES = option(
+    "--prices",
+    metavar="KIND=USD,...",
+    section="Model",
+    help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.",
+)
 
 
 def thinking_option(*, several: bool = False) -> Callable[[F], F]:
@@ -224,9 +184,7 @@ def budget_option(*, together: bool = False) -> Callable[[F], F]:
     if together:
         text = f"Budget of all questions together, as in tokens=2m. Hard questions get what easy ones leave. {units}."
     else:
-        text = (
-            f"Budget of the question, as in tokens=4k,seconds=30. {units}, sequential."
-        )
+        text = f"Budget of the question, as in tokens=4k,seconds=30. {units}."
     return option(
         "-b",
         "--budget",

@@ -3,14 +3,14 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import Terminal
-from reasoner.engine import Engine, LengthTeller
+from reasoner.engine import Engine
 from reasoner.system.printing import counted, one_line, printable
 from reasoner.trace.events import Event, Proposed, Sampled, Work
 from reasoner.types import Answer, Proposal
@@ -56,11 +56,6 @@ class Display:
             engine.notify = self.note
         if hasattr(engine, "stage"):
             engine.stage = self.begin
-
-    @property
-    def in_flight(self) -> Sequence[int]:
-        """The tokens of each sequence in flight so far, where the engine tells them."""
-        return self._engine.lengths if isinstance(self._engine, LengthTeller) else ()
 
     def begin(self, stage: str) -> None:
         """Show that a stage begins. May be called from any thread."""

@@ -323,7 +323,7 @@ def _no_answer(solution: Solution) -> tuple[int, str]:
         best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
         return (
             OTHER,
-            f"not sure: {best}; lower --abstain-below or raise --abstain-risk",
+            f"not sure: {best}; lower abstain_below or raise abstain_risk",
         )
     samples = solution.cost.samples
     if solution.ended_by == "budget":

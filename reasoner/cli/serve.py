@@ -49,16 +49,6 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
     help="Maximum budget per request, as in tokens=50k,seconds=120.  [default: no limit]",
 )
 @option(
-    "--drain",
-    type=click.IntRange(0, 86_400),
-    default=30,
-    show_default=True,
-    metavar="SECONDS",
-    section="Server",
-    help="Seconds for open requests to end after Ctrl-C or SIGTERM. A second signal ends them at "
-    "once.",
-)
-@option(
     "-s",
     "--strategy",
     metavar=options.SPEC,
@@ -66,38 +56,23 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
     help="Strategy for requests that name none, as in vote8.  [default: none; requests pass through "
     "unchanged]",
 )
-@option(
-    "-a",
-    "--answer",
-    metavar="KIND",
-    section="Strategy",
-    help="Kind of answer for requests that name none. `reasoner list answers` shows all.  [default: free if "
-    "the strategy serves it, else auto]",
-)
 @options.VERIFIER
 @options.engine_options
-@options.QUIET
-@option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    help="Print the traceback of each internal error on standard error.",
-)
+@options.PRICES
 @guarded
 def command(
     host: str,
     port: int,
     settings: Path | None,
     max_budget: str | None,
-    drain: int,
-    verbose: bool,
     **typed: Any,
 ) -> int:
     """Serve OpenAI's API, with a strategy for each request.
 
     Clients choose a strategy by the model's name, as in MODEL@vote8, or by the request's field "reasoner". GET
     /v1/models lists the names. When it is ready, standard error shows the address and a request to copy. The page /
-    answers questions in a browser; /health and /metrics serve its operator.
+    answers questions in a browser; /health and /metrics serve its operator. Ctrl-C or SIGTERM lets open requests end, a
+    second signal ends them at once.
 
     Exit codes: 0 stopped by a signal; 2 usage; 4 engine or model failure; 130 interrupted while it started.
     """
@@ -135,17 +110,13 @@ def command(
         prices,
         strategy=given.strategy,
         verifier=given.verifier,
-        answer=given.answer,
     )
-    engine, display = given.to_engine(), Display(Terminal(), quiet=given.quiet)
     return ServerRun(
-        engine=engine,
-        display=display,
+        engine=given.to_engine(),
+        display=Display(Terminal()),
         offer=offer,
         limits=limits,
         keys=keys,
-        verbose=verbose,
         host=host,
         port=port,
-        drain=drain,
     ).run()

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun, announce
+from reasoner.errors import ReasonerError
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import App, Keys
 from reasoner.serving.choose import Offer
@@ -31,10 +32,8 @@ class ServerRun(EngineRun):
     offer: Offer
     limits: ServerLimits
     keys: Keys
-    verbose: bool
     host: str
     port: int
-    drain: int
     _socket: socket = field(init=False)
 
     def run(self) -> int:
@@ -48,7 +47,9 @@ class ServerRun(EngineRun):
         asyncio.get_running_loop().set_exception_handler(self._unhandled)
         _raise_open_files()
         service = Service(self.engine, self.offer, self.limits, report=self._report)
-        listener = Listener(App(service, self.keys), service, drain=self.drain)
+        listener = Listener(
+            App(service, self.keys), service, drain=self.limits.drain_seconds
+        )
         serving = asyncio.ensure_future(listener.serve([self._socket]))
         try:
             announce(self.engine, self.display)
@@ -65,16 +66,14 @@ class ServerRun(EngineRun):
             await cancel_all([serving])
 
     def _stop(self, listener: Listener) -> None:
-        left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
-        if not self.display.quiet:
-            self.display.terminal.say(
-                "stopping at once" if listener.should_exit else f"stopping: {left}"
-            )
+        seconds = self.limits.drain_seconds
+        left = f"requests in flight have {seconds} s to end; another signal ends them at once"
+        self.display.terminal.say(
+            "stopping at once" if listener.should_exit else f"stopping: {left}"
+        )
         listener.stop()
 
     def _show_ready(self, service: Service, address: str) -> None:
-        if self.display.quiet:
-            return
         model, aliases = service.offer.model.name, len(service.offer.aliases)
         self.display.terminal.say(
             f"ready    {address} serves {model} and {aliases} aliases of it; Ctrl-C stops it"
@@ -87,9 +86,11 @@ class ServerRun(EngineRun):
         )
 
     def _report(self, number: str, failure: BaseException) -> None:
-        if self.verbose:
-            for line in "".join(format_exception(failure)).splitlines():
-                self.display.terminal.say(f"{number} {line}")
+        """Say why a request failed: in a line where an error of ours says it, else by its traceback."""
+        own = isinstance(failure, ReasonerError)
+        text = str(failure) if own else "".join(format_exception(failure))
+        for line in text.splitlines():
+            self.display.terminal.say(f"{number} {line}")
 
     def _unhandled(
         self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]

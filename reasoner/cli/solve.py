@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     help="Strategy, as in self_consistency:n=16 or best_of_n(n=4,of=refine). `reasoner list strategies` "
     "shows all.  [default: self_consistency]",
 )
+@options.SAMPLES
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option()
-@options.auto_options
+@options.VERIFIER
+@options.UNSANDBOXED
 @options.SETTINGS
 @option(
     "-a",
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     help="Text file that the question is about. Samples share it in the prefix cache.",
 )
 @options.engine_options
+@options.PRICES
 @options.SEED
 @options.json_option("the solution")
 @option(

@@ -138,8 +138,8 @@ class PoolEngine(FreeEngine):
     the questions themselves. At temperature 0 each is the recorded greedy one, if there is one. A recorded likelihood
     gives the mean log-probability of a reply, and no other.
 
-    Replies with probes are chains of thought. A chain can also be drawn in parts, and be asked for its answer at any
-    token: the reply is the last recorded probe's. The text of thinking only says where it is, as in `[chain 17: 4,500
+    Replies with probes are chains of thought. A chain can be cut and asked for its answer at any token: the reply is
+    the last recorded probe's. The text of thinking only says where it is, as in `[chain 17: 4,500
     of 12,345 tokens]`.
     """
 
@@ -230,7 +230,7 @@ class PoolEngine(FreeEngine):
         )
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """The recorded reply at the request's index, or the next part of the chain that the prompt continues.
+        """The recorded reply at the request's index, or the answer of the chain that the prompt closes.
 
         A reply that `max_tokens` cuts has no answer.
 
@@ -251,7 +251,7 @@ class PoolEngine(FreeEngine):
             part = (
                 _probed(reply, start, request)
                 if thinks and not request.rendered.in_thinking
-                else _part(reply, start, request, number, thinks=thinks)
+                else _part(reply, request, number, thinks=thinks)
             )
         asked = (question.prompt_tokens or 1) + start
         # The first sample computes the prompt, and so does a greedy reply, where its length is known.
@@ -296,8 +296,7 @@ class PoolEngine(FreeEngine):
         extended = bool(prompt.token_ids or prompt.text or prompt.thinking)
         if not request.original or extended != continued:
             raise EngineUnavailable(
-                "a pool holds only complete replies to its questions, and the parts of its chains: use a strategy that "
-                "samples them"
+                "a pool holds only complete replies to its questions: use a strategy that samples them"
             )
         level = prompt.thinking_level
         # Replies without chains have no thinking to leave out.
@@ -308,10 +307,8 @@ class PoolEngine(FreeEngine):
             )
         # A reply without an answer is not rated, and may have no score; so may all replies to a question.
         if (
-            (params.logprobs is not None and (params.logprobs or not self._scored))
-            or request.watch
-            or request.floor
-        ):
+            params.logprobs is not None and (params.logprobs or not self._scored)
+        ) or request.watch:
             raise EngineUnavailable(
                 "this pool has no such log-probabilities: use a strategy and a verifier that need none"
             )
@@ -322,17 +319,9 @@ class PoolEngine(FreeEngine):
                 f"{self.path} holds {counted(held, 'sample')} of {request.question_id!r:.80}, and sample "
                 f"{request.index + 1} was requested: draw at most {held} per question"
             )
-        if (
-            number is not None
-            and request.rendered.in_thinking
-            and (
-                request.index
-                or start == question.samples[number].tokens
-                or not prompt.thinking.endswith("tokens]")
-            )
-        ):
+        if number is not None and request.rendered.in_thinking:
             raise EngineUnavailable(
-                "a pool continues a chain once, as it was recorded: insert nothing into its thinking"
+                "a pool holds whole chains, and continues none: use a strategy that draws them in one piece"
             )
         return question
 
@@ -346,16 +335,14 @@ def _probed(reply: Record, start: int, request: SampleRequest) -> _Part:
     return _Part(length, cut=False, text=text, stop=stop)
 
 
-def _part(
-    reply: Record, start: int, request: SampleRequest, number: int, *, thinks: bool
-) -> _Part:
-    """A reply from a token on, up to the limit of the request."""
-    length = min(request.params.limit, reply.tokens - start)
-    whole = start + length == reply.tokens
+def _part(reply: Record, request: SampleRequest, number: int, *, thinks: bool) -> _Part:
+    """A reply up to the limit of the request."""
+    length = min(request.params.limit, reply.tokens)
+    whole = length == reply.tokens
     cut, text = not whole or reply.finish != "stop", reply.shown if whole else ""
     if not thinks:
         return _Part(length, cut, text)
-    mark = f"[chain {number}: {start + length:,} of {reply.tokens:,} tokens]"
+    mark = f"[chain {number}: {length:,} of {reply.tokens:,} tokens]"
     return _Part(
         length, cut, "" if cut else text, thinking=mark, thought=length - (not cut)
     )

@@ -19,9 +19,13 @@ from reasoner.engine import (
     Usage,
 )
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
-from reasoner.engines.simulating.arithmetic import read_arithmetic, written
-from reasoner.engines.simulating.instances import ANY_OBJECT, instance
-from reasoner.engines.simulating.wordings import Wording, in_turn, named_call, wording
+from reasoner.engines.simulated_replies import (
+    in_turn,
+    instance,
+    named_call,
+    read_arithmetic,
+    written,
+)
 from reasoner.errors import UsageError
 from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.specs import CheckedOptions, Range, Share
@@ -122,9 +126,8 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
     With `odds`, answers to arithmetic that a prompt shows are taken over in 70 % of replies, a right one `odds` times
     as often as a wrong one; without, replies do not depend on them.
 
-    A reply has the form that is asked for: JSON of a schema, a call of a tool that must be called or that the question
-    names, or what the prompt says in words, such as JSON with certain names, yes or no, or one letter of options. Of
-    options and of yes and no, the text of the prompt decides which is the right one. Judgements are not simulated.
+    A reply satisfies a JSON schema, and calls a tool that must be called or that the question names. Other forms and
+    judgements are not simulated.
 
     `certainty` is how well log-probabilities tell right replies from wrong ones: the chance that a right one has the
     higher mean of two (AUROC), where 0.5 tells nothing; the embedded model has about 0.8 on sums. The tokens of
@@ -198,23 +201,12 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened)
         )
 
-    def _law(self, prompt: Prompt, asked: Wording, accuracy: float) -> Law:
-        """The distribution of answers to a prompt that asks for a form."""
+    def _law(self, prompt: Prompt, accuracy: float) -> Law:
+        """The distribution of answers to a prompt."""
         if self.answers:
             return self._default
         text = "\n\n".join(message.content for message in prompt.messages)
         value, shown = read_arithmetic(text or prompt.raw)
-        if asked.options:
-            right = "" if value is None else written(value)
-            options = sorted(asked.options, key=lambda option: option.text != right)
-            wrong = (1 - accuracy) / (len(options) - 1)
-            weights = (accuracy, *(wrong for _ in options[1:]))
-            return Law(
-                tuple(option.label for option in options),
-                weights,
-                self.silent,
-                self.tokens,
-            )
         if value is None:
             return self._default
         wrong = (1 - accuracy) / len(_SLIPS)
@@ -270,23 +262,16 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             chain.right,
         )
 
-    def _reply(
-        self, request: SampleRequest, asked: Wording, answer: str, source: random.Random
-    ) -> str:
+    def _reply(self, request: SampleRequest, answer: str, source: random.Random) -> str:
         """The text of a whole reply with this answer; `source` draws what its form leaves open.
 
         Raises:
             UsageError: it must satisfy a JSON schema, and no value is found that does.
         """
         prompt, schema = request.prompt, request.params.json_schema
-        if not schema:
-            return named_call(prompt, answer, source) or asked.reply(answer, source)
-        reply = asked.reply(answer, source) if schema == ANY_OBJECT else ""
-        return (
-            reply
-            if reply.startswith("{")
-            else instance(in_turn(schema, prompt), answer, source)
-        )
+        if schema:
+            return instance(in_turn(schema, prompt), answer, source)
+        return named_call(prompt, answer, source) or f"The answer is {answer}"
 
     def _rows(
         self, request: SampleRequest, thought: _Thought, *, right: bool
@@ -321,17 +306,15 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             request.params,
             request.rendered.in_thinking,
         )
-        thought, asked = self._thought(request), _asked(prompt)
-        law = self.laws.get(request.question_id) or self._law(
-            prompt, asked, thought.accuracy
-        )
+        thought = self._thought(request)
+        law = self.laws.get(request.question_id) or self._law(prompt, thought.accuracy)
         source = thought.source
         answer = source.choices(law.answers, law.weights or None)[0]
         silent = source.random() < law.silent and not params.json_schema
         full = max(thought.tokens, 0) + max(
             1, round(source.expovariate(1 / law.tokens))
         )
-        text, stop = "" if silent else self._reply(request, asked, answer, source), ""
+        text, stop = "" if silent else self._reply(request, answer, source), ""
         if self.thinking and not thinks and (prompt.token_ids or prompt.text):
             text, stop = probe_reply(answer, prompt, params)
             full = PROBE_TOKENS
@@ -350,10 +333,7 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             top = (
                 tuple(row[: params.logprobs] for row in rows) if params.logprobs else ()
             )
-            below = request.floor.tokens(top) if request.floor else length
-            finish, length = "abort" if below < length else finish, below
-            thinking = min(thinking, length)
-            logprobs = Logprobs(tuple(row[0] for row in rows[:length]), top[:length])
+            logprobs = Logprobs(tuple(row[0] for row in rows), top)
         usage = Usage(request.rendered.tokens, cached, length, thinking)
         await self.end_in_turn(request, usage)
         ids = (
@@ -387,18 +367,3 @@ def _begun(text: str, share: float) -> str:
     """About a share of a text: some of its words, and never the last one, which may be the answer."""
     words = text.split(" ")
     return " ".join(words[: math.ceil((len(words) - 1) * share)])
-
-
-def _asked(prompt: Prompt) -> Wording:
-    """The form that a prompt asks for in words: in its system turns, or in the last turn of the user."""
-    turns = [
-        message for message in prompt.messages if message.role in ("system", "user")
-    ]
-    instructions = "\n\n".join(turn.content for turn in turns if turn.role == "system")
-    return wording(
-        instructions,
-        next(
-            (turn.content for turn in reversed(turns) if turn.role == "user"),
-            prompt.raw,
-        ),
-    )

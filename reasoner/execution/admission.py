@@ -54,8 +54,7 @@ class Admission:
         Raises:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
-        ledger, price = self.ledger, ask.price
-        max_tokens = ledger.within_sequential(price, ask.max_tokens)
+        ledger, price, max_tokens = self.ledger, ask.price, ask.max_tokens
         if self._shares:
             self._shares.take(price(min(max_tokens, MIN_USEFUL_TOKENS)))
             self._shares = None

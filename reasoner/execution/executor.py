@@ -1,7 +1,7 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar, cast
 
@@ -93,11 +93,9 @@ class OperationExecutor:
                 self.recorder.write_again(event, op)
         return cast("W | None", self.history.outcome(op, (kind, *name), events))
 
-    def reserved_cost(self, prompt: int, tokens: int, *, at: int) -> Cost:
+    def reserved_cost(self, prompt: int, tokens: int) -> Cost:
         """What a later sequence of this many tokens would cost; its request and sample are not counted yet."""
-        return replace(
-            self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0
-        )
+        return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The prompt as the engine reads it; the last one is kept, as the samples of a question share theirs."""
@@ -226,3 +224,8 @@ class OperationExecutor:
                     return await work
         except TimeoutError:
             raise self.admission.too_late() from None
+
+
+def latest_end(costs: Iterable[Cost], start: int) -> int:
+    """Where the last of these pieces of work ended on the virtual clock; `start` without any."""
+    return max([start, *(cost.sequential_tokens for cost in costs)])

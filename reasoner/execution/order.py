@@ -83,13 +83,12 @@ class SequenceProgress(Progress):
     """From this many tokens on, another result may be delivered."""
     freed: "asyncio.Future[None] | None" = None
 
-    def reached(self, tokens: int) -> bool:
+    def reached(self, tokens: int) -> None:
         """Called from any thread, for each token: it must be cheap."""
-        self.length = tokens
+        self.length = self.tokens = tokens
         if tokens >= self.threshold:
             self.threshold = NEVER
             self.line.operations.look_from_thread()
-        return Progress.reached(self, tokens)
 
     def over(self, tokens: int | None) -> None:
         line = self.line

@@ -11,7 +11,7 @@ from reasoner import strategy as ops
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
-from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.executor import OperationExecutor, latest_end
 from reasoner.execution.launching import STARTS, SequenceIds, each
 from reasoner.execution.order import RunningOperations
 from reasoner.execution.probes import Probes, probed_vote
@@ -58,13 +58,9 @@ class _End(NamedTuple):
 
 def _end_of(sequences: SequenceIds, completions: Sequence[Completion]) -> int:
     """Where the last of these sequences, with the probe that follows it, ended on the virtual clock."""
-    end = sequences.at
-    for completion in completions:
-        probed = (
-            completion.extraction.cost.sequential_tokens if completion.extraction else 0
-        )
-        end = max(end, sequences.at + completion.usage.generated_tokens, probed)
-    return end
+    lengths = (reply.usage.generated_tokens for reply in completions)
+    probes = (reply.extraction.cost for reply in completions if reply.extraction)
+    return latest_end(probes, sequences.at + max(lengths, default=0))
 
 
 @dataclass(slots=True)
@@ -135,13 +131,8 @@ class PlanRunner:
 
     @property
     def _cost(self) -> Cost:
-        """All that was computed, and the sequential tokens of what was waited for."""
-        return self.executor.admission.ledger.settled.until(self._now)
-
-    @property
-    def _now(self) -> int:
-        """The virtual time: where the latest of the results ended that the plan has received."""
-        return self._seen.cost.sequential_tokens
+        """All that was computed, and where the last of what was waited for ended on the virtual clock."""
+        return self.executor.admission.ledger.settled.until(self._seen.now)
 
     @property
     def _notes(self) -> tuple[str, ...]:
@@ -207,7 +198,7 @@ class PlanRunner:
     ) -> ops.Plan[Answer | None]:
         """The vote of these chains, which are probed."""
         self._ops += 1
-        probe = partial(self._probes.probe, self._ops, at=self._now)
+        probe = partial(self._probes.probe, self._ops, at=self._seen.now)
         asked = await each([partial(probe, chain, params) for chain, params in cut])
         extractions = self._unrefused(self._ops, asked)
         self._seen.receive_probes([chain for chain, _ in cut], extractions)
@@ -247,7 +238,7 @@ class PlanRunner:
             reply, error = None, None
             try:
                 reply = await self._perform(op)
-                self._running.now = self._seen.cost.sequential_tokens
+                self._running.now = self._seen.now
             except BudgetExhausted as refusal:
                 if self._refusal:
                     raise
@@ -302,7 +293,7 @@ class PlanRunner:
                     return completions
             case ops.Score() | ops.Execute():
                 self._ops += 1
-                finished = await self._work(op, self._now, ops.Handle(self._ops))
+                finished = await self._work(op, self._seen.now, ops.Handle(self._ops))
                 self._seen.receive(finished, op)
                 return finished.execution or finished.ratings
             case ops.Next():
@@ -372,7 +363,10 @@ class PlanRunner:
             heads.append((prompt, digest, first))
         self._ops += times
         return SequenceIds(
-            self._ops - times + 1, tuple(heads), op.n, self._now if at is None else at
+            self._ops - times + 1,
+            tuple(heads),
+            op.n,
+            self._seen.now if at is None else at,
         )
 
     async def _sample(
@@ -455,7 +449,7 @@ class PlanRunner:
             return ops.Handle(sequences.op)
         self._ops += 1
         handle = ops.Handle(self._ops)
-        at = self._now if start.at is None else start.at
+        at = self._seen.now if start.at is None else start.at
         ordered = at if start.cancellable or self.stop is not None else None
         self._asked[handle] = op
         self._running.start(handle, partial(self._work, op, at), ordered)
@@ -489,7 +483,7 @@ class PlanRunner:
         return ops.Finished(
             handle,
             ratings=ratings,
-            end=max([at, *(each.cost.sequential_tokens for each in ratings)]),
+            end=latest_end((each.cost for each in ratings), at),
         )
 
     async def _cancel(self, handle: ops.Handle) -> None:

@@ -87,8 +87,7 @@ class Probes:
 
     def _fallback_reserve(self, opening: Opening) -> int:
         budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage]
-        both = [(budget.generated, budget.sequential) for budget in budgets]
-        limits = [limit for pair in both for limit in pair if limit is not None]
+        limits = [each.generated for each in budgets if each.generated is not None]
         if not limits or any(
             getattr(budget, unit) is not None
             for budget in budgets

@@ -39,7 +39,7 @@ from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution, Solutions
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import rarely_collected
-from reasoner.system.signatures import arguments_of
+from reasoner.system.values import arguments_of
 from reasoner.trace.events import Event, Proposed, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.types import Proposal
@@ -111,8 +111,6 @@ async def solve_each(
         ("length", length, 0),
     ):
         require(number, name, at_least=least, whole=True)
-    if budget is not None:
-        budget.together()
     as_instance(
         allocation,
         Allocation,

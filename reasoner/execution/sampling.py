@@ -239,22 +239,16 @@ class _SequenceJob(EngineRequest):
         """The price of this request, of a second one if the limit of thinking cuts it, and of the reserve."""
         executor, prompt = self.executor, self.rendered.tokens
         limit = None if self.sequence.prompt.thinking_level is None else self._limit
-        cost = executor.cost(
-            Usage(prompt, 0, tokens), at=self.at, counted_as=self.counted_as
-        )
+        cost = executor.cost(Usage(prompt, 0, tokens), counted_as=self.counted_as)
         if limit is not None and tokens > limit:
             profile = executor.model.thinking
             # The closing text has at most as many tokens as bytes.
             closing = len(profile.closing.encode()) if profile else 0
             again = Usage(prompt + limit + closing, 0, tokens - limit)
             first = executor.cost(Usage(prompt, 0, limit))
-            cost = first + executor.cost(
-                again, at=self.at + limit, counted_as="request"
-            )
+            cost = first + executor.cost(again, counted_as="request")
         if reserve := self.sampler.op.reserve:
-            cost += executor.reserved_cost(
-                prompt + tokens, reserve, at=self.at + tokens
-            )
+            cost += executor.reserved_cost(prompt + tokens, reserve)
         return cost
 
     def most(self) -> int:

@@ -73,9 +73,7 @@ class _RatingJob(Job[Rating]):
             grown = await self.executor.render(
                 self.candidate.prompt.then(self.candidate)
             )
-            self.worst += self.executor.reserved_cost(
-                grown.tokens, self.reserve, at=bound.sequential_tokens
-            )
+            self.worst += self.executor.reserved_cost(grown.tokens, self.reserve)
         try:
             return await perform(self)
         except BudgetExhausted as refusal:

@@ -74,7 +74,7 @@ class PlanView:
     executor: OperationExecutor
     limits: frozenset[int]
     cost: Cost = NO_COST
-    """The cost of all received results; its sequential tokens are where the latest one ended."""
+    """The cost of all received results."""
     failures: RatingFailures = field(default_factory=RatingFailures)
     remarks: list[Note] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
@@ -83,6 +83,11 @@ class PlanView:
     cut: CutSamples = CutSamples()
     _texts: dict[tuple[str, str], _Text] = field(default_factory=dict)
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
+
+    @property
+    def now(self) -> int:
+        """The virtual time: where the latest of the received results ended."""
+        return self.cost.sequential_tokens
 
     @property
     def best(self) -> Answer | None:

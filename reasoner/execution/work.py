@@ -326,9 +326,7 @@ class _Asked(EngineRequest):
     def price(self, tokens: int) -> Cost:
         """The price of this number of tokens after a prompt that is not cached."""
         return self.executor.cost(
-            Usage(self.rendered.tokens, 0, tokens),
-            at=self.at,
-            counted_as=self.counted_as,
+            Usage(self.rendered.tokens, 0, tokens), counted_as=self.counted_as
         )
 
     def request(self, granted: int) -> SampleRequest:

@@ -20,7 +20,7 @@ from reasoner.system import child_processes
 from reasoner.system.child_processes import end_with
 from reasoner.system.files import sync
 from reasoner.system.machine import install_vllm, installed, missing
-from reasoner.system.redaction import without_userinfo
+from reasoner.system.printing import without_userinfo
 from reasoner.types import Notify
 
 EMBEDDED = "embedded"

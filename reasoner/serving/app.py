@@ -48,8 +48,6 @@ REPLIES: Final[Mapping[str, Any]] = {
     "/v1/responses": ResponseReply,
 }
 """The class of the replies of each route; it `reads` the route's requests."""
-SAMPLES: Final = "x-its-budget"
-"""The header by which its_hub's clients say how many samples are drawn."""
 PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
 
@@ -281,13 +279,7 @@ class App:
         service = self._service
         try:
             offer = service.offer
-            size = headers.get(SAMPLES, "") if kind is ChatReply else ""
-            more = (
-                {"budget": int(size) if len(size) < 9 and size.isdecimal() else size}
-                if size
-                else {}
-            )
-            asked = read(await self._body(headers, receive), kind.reads, **more)
+            asked = read(await self._body(headers, receive), kind.reads)
             if kind is ResponseReply:
                 asked = asked.completed(partial(self._messages.text, client))
             # A request of another form becomes a chat, in which not all of it may fit.

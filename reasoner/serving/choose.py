@@ -17,7 +17,7 @@ from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.execution.inputs import default_verifier
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import aliases, build, entries, load, spec_of
+from reasoner.registry import aliases, build, entries, load
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import (
     MAX_COUNT,
@@ -200,7 +200,7 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     """
     form, options = _form(request), request.reasoner
     alias = _alias(request.model, offer)
-    strategy = _of_size(options.strategy or alias.strategy, request.budget)
+    strategy = options.strategy or alias.strategy
     passed = form.tools and not (options.answer or _is_free(strategy))
     if passed:
         strategy = build("strategy", "single")
@@ -217,15 +217,12 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     if request.logprobs:
         strategy = _with_logprobs(strategy, request.top_logprobs)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
-    if (request.n > 1 or request.budget) and (
-        samples := request.n * draws(strategy)
-    ) > MAX_COUNT:
-        param = "n" if request.n > 1 else "budget"
+    if request.n > 1 and (samples := request.n * draws(strategy)) > MAX_COUNT:
         problem = (
             f"a request may draw at most {MAX_COUNT:,} samples in all its choices "
-            f"(got {samples:,}): lower {param}"
+            f"(got {samples:,}): lower n"
         )
-        raise ApiError(400, problem, param=param)
+        raise ApiError(400, problem, param="n")
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     question = _question(request.turns, kind, form)
     if request.continue_token_ids:
@@ -281,20 +278,6 @@ def _alias(model: str, offer: Offer) -> Alias:
         code="model_not_found",
         param="model",
     )
-
-
-def _of_size(strategy: Any, samples: int | None) -> Any:
-    """The strategy with this number of samples, if one is given; one completion becomes a vote."""
-    if samples is None:
-        return strategy
-    chosen = build("strategy", "vote8") if spec_of(strategy) == PASSED else strategy
-    if not hasattr(chosen, "n"):
-        raise ApiError(
-            400,
-            "this strategy has no number of samples: leave budget out",
-            param="budget",
-        )
-    return replace(chosen, n=samples)
 
 
 def _is_free(strategy: object) -> bool:
@@ -477,7 +460,7 @@ def _budget(request: ChatRequest, alias: Alias, offer: Offer) -> Budget | None:
             "a budget in usd needs prices, which this server does not have: use tokens"
         )
         raise ApiError(400, problem, param="reasoner.budget")
-    owners = not request.reasoner.strategy and not request.budget and request.n == 1
+    owners = not request.reasoner.strategy and request.n == 1
     return _least(
         (
             asked or alias.budget or NO_LIMIT,

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget, Prices
 from reasoner.errors import UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build
@@ -29,7 +28,7 @@ class ServerLimits(_Table):
     """What a server bounds.
 
     `max_concurrent` requests are answered at once, `queue` more wait. `max_budget` bounds each request. A body has at
-    most `body_bytes`, and arrives within `body_seconds`.
+    most `body_bytes`, and arrives within `body_seconds`. Open requests have `drain_seconds` to end when it stops.
     """
 
     max_concurrent: int = Field(default=256, ge=1)
@@ -37,6 +36,7 @@ class ServerLimits(_Table):
     max_budget: Annotated[Budget, read_as(Budget.parse)] = Budget()
     body_bytes: int = Field(default=MAX_BODY, ge=1, le=MAX_BODY)
     body_seconds: float = Field(default=30.0, gt=0)
+    drain_seconds: int = Field(default=30, ge=0, le=86_400)
 
 
 class Settings(_Table):
@@ -80,7 +80,6 @@ def make_offer(
     *,
     strategy: str | None = None,
     verifier: str | None = None,
-    answer: str | None = None,
 ) -> Offer:
     """What a server of these settings offers; the options go before the settings.
 
@@ -93,8 +92,6 @@ def make_offer(
         if strategy is None
         else Alias(strategy=build("strategy", strategy))
     )
-    if answer is not None:
-        default = default.model_copy(update={"answer": AnswerKind.parse(answer)})
     # Every server offers it: it needs no model, and no tokenizer.
     specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
     if verifier is not None:

@@ -75,7 +75,7 @@ def api_error(failure: BaseException, report: Report | None = None) -> ApiError:
             message = "the engine is not available: try again later"
         case _:
             number, status, code = secrets.token_hex(6), 500, "internal_error"
-            message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
+            message = f"internal error {number}: the server's log has its cause under this number"
     if report:
         report(number, failure)
     return ApiError(status, message, type="server_error", code=code)

@@ -46,13 +46,6 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self._sequential = Histogram(
-            "reasoner_request_sequential_tokens",
-            "Latency in tokens: the longest path that a request waited for.",
-            # The limits of the histogram of sequential tokens
-            buckets=(30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000),
-            registry=registry,
-        )
         self._kinds = [(f"{kind}_tokens", self._tokens.labels(kind)) for kind in KINDS]
 
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
@@ -65,7 +58,6 @@ class Metrics:
             if tokens := getattr(cost, field):
                 counter.inc(tokens)
         self._samples.inc(cost.samples)
-        self._sequential.observe(cost.sequential_tokens)
 
     def end(
         self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0

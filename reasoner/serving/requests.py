@@ -353,10 +353,10 @@ class ChatRequest(StrictPart):
     ignored: ClassVar[Sequence[str]] = (
         *IGNORED,
         "metadata",
-        "return_response_only",
         "store",
     )
     refused: ClassVar[Mapping[str, str]] = {
+        "budget": "name a vote, as MODEL@vote8, or a strategy in the object reasoner",
         "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
         "extra_body": "put its fields into the body itself",
         "function_call": "use tool_choice",
@@ -368,8 +368,6 @@ class ChatRequest(StrictPart):
         list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)
     ]
     n: int = Field(default=1, ge=1, le=128)
-    budget: int | None = Field(default=None, ge=1, le=MAX_COUNT)
-    """How many samples a choice draws, as its_hub's clients say it."""
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
     stream_options: dict[
@@ -492,8 +490,8 @@ class TokenizeRequest(LenientPart):
         )
 
 
-def read(body: bytes, model: type[R], **more: object) -> R:
-    """The request in a body of JSON, with `more` fields; a field that is null counts as left out.
+def read(body: bytes, model: type[R]) -> R:
+    """The request in a body of JSON; a field that is null counts as left out.
 
     Raises:
         ApiError: 400, it is not JSON or does not fit the model.
@@ -504,9 +502,7 @@ def read(body: bytes, model: type[R], **more: object) -> R:
         raise ApiError(400, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
-    fields = {
-        name: value for name, value in {**document, **more}.items() if value is not None
-    }
+    fields = {name: value for name, value in document.items() if value is not None}
     ignored, refused = getattr(model, "ignored", ()), getattr(model, "refused", {})
     if not fields.keys().isdisjoint((*ignored, *refused)):
         for name in ignored:

@@ -1,8 +1,9 @@
-"""Processes that end when their parent ends, for whatever reason.
+"""Processes that end when their parent ends, for whatever reason, and threads that nothing waits for.
 
 As a program, `python child_processes.py COMMAND...`, this file becomes a command that ends with its parent.
 """
 
+import asyncio
 import ctypes
 import fcntl
 import multiprocessing
@@ -13,9 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing.process import AuthenticationString  # type: ignore[attr-defined]
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PR_SET_PDEATHSIG = 1
 
@@ -82,6 +87,21 @@ class _WatchingKey(AuthenticationString):  # type: ignore[misc]
 def _received(key: bytes, parent: int) -> _WatchingKey:
     end_with(parent)
     return _WatchingKey(key)
+
+
+async def in_daemon(work: Callable[[], T]) -> T:
+    """Run `work` in a daemon thread: an interrupt does not wait for it, unlike for the loop's own executor."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    done.set_running_or_notify_cancel()
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 if __name__ == "__main__":

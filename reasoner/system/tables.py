@@ -3,7 +3,6 @@
 A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
 
-import codecs
 import csv
 import difflib
 import gzip
@@ -37,8 +36,6 @@ _PIECE: Final = 1 << 20
 _SAMPLE: Final = 1 << 16
 """Characters by which the separator of a CSV file is found."""
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_UTF_8: Final = "utf-8"
-_WINDOWS: Final = "cp1252"
 _USUAL: Final = {
     "question": ("question", "prompt", "problem", "query", "instruction"),
     "answer": (
@@ -53,9 +50,6 @@ _USUAL: Final = {
     ),
 }
 """Names that data sets give to the columns of questions and of answers."""
-_NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
-"""A byte that is not UTF-8, decoded with `surrogateescape`."""
-_BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\udc80-\udcff]")
 
 
 class LongRow(UsageError):
@@ -87,13 +81,11 @@ def is_table(path: Path) -> bool:
 
 
 class Table(NamedTuple):
-    """An open file of rows. Its text is UTF-8, whatever it is on disk."""
+    """An open file of rows; its text is UTF-8."""
 
     name: str
     reader: Reader
     file: BinaryIO
-    note: str = ""
-    """How its text is read, where that is a guess."""
 
     def rows(self, limit: int | None = None) -> Iterator[Located]:
         """The rows of at most `limit` bytes. Raises UsageError: the rest cannot be read."""
@@ -102,62 +94,14 @@ class Table(NamedTuple):
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """A file of rows, unpacked where its name ends in `.gz`.
-
-    The text is UTF-8, or UTF-16 with a byte order mark. A CSV file that is not UTF-8 is read as Windows wrote it.
-    """
+    """A file of rows, unpacked where its name ends in `.gz`."""
     reader = reader_of(path)
     with (
         gzip.open(path)
         if path.name.lower().endswith(".gz")
         else path.open("rb") as opened
     ):
-        file = cast("BinaryIO", opened)
-        coded = (
-            _encoding(file, reader)
-            if reader is not _parquet and file.seekable()
-            else _UTF_8
-        )
-        if coded == _UTF_8:
-            yield Table(path.name, reader, file)
-            return
-        note = f"{path.name} is not UTF-8 and is read as {coded}: save it as UTF-8 if letters look wrong"
-        yield Table(path.name, reader, cast("BinaryIO", _Recoded(file, coded)), note)
-
-
-def _encoding(file: BinaryIO, reader: Reader) -> str:
-    """The encoding of a text file, which is at its start again.
-
-    Where most of the bytes beyond ASCII are not UTF-8, a CSV file is one of Windows; in any other, they are errors of
-    their rows.
-    """
-    marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    file.seek(0)
-    if marked or reader in (read_jsonl, _json):
-        return "utf-16" if marked else _UTF_8
-    encoding, decoder = _UTF_8, codecs.getincrementaldecoder(_UTF_8)()
-    try:
-        while piece := file.read(_PIECE):
-            decoder.decode(piece)
-    except UnicodeDecodeError:
-        text = piece.decode(_UTF_8, "surrogateescape")
-        if len(_NOT_UTF_8.findall(text)) > len(_BEYOND_ASCII.findall(text)):
-            encoding = _WINDOWS
-    file.seek(0)
-    return encoding
-
-
-class _Recoded:
-    """A text file in another encoding, as UTF-8."""
-
-    def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self._text = io.TextIOWrapper(file, encoding, "replace", newline="")
-
-    def readline(self, size: int = -1) -> bytes:
-        return self._text.readline(size).encode()
-
-    def read(self, size: int = -1) -> bytes:
-        return self._text.read(size).encode()
+        yield Table(path.name, reader, cast("BinaryIO", opened))
 
 
 def column_names(

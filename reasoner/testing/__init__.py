@@ -12,7 +12,6 @@ its own, and be left out where it is not promised.
 from reasoner.testing.engines import (
     ENGINE_LAWS,
     EngineLaw,
-    a_sequence_below_the_floor_is_cut,
     check_engine,
     log_probabilities_are_those_asked_for,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "ScriptedEngine",
     "StrategyLaw",
     "VerifierLaw",
-    "a_sequence_below_the_floor_is_cut",
     "all_schedules_have_one_curve",
     "check_engine",
     "check_rule",

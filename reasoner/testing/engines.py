@@ -1,14 +1,13 @@
-"""What every engine promises of a short sample: its usage, continuation, floor, length and a cancelled request."""
+"""What every engine promises of a short sample: its usage, continuation, length and a cancelled request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from reasoner.engine import Engine, LengthTeller, SampleRequest
-from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.engine import Engine, SampleRequest
 from reasoner.testing.support import QUESTION, turns
-from reasoner.types import Completion, SamplingParams, Usage
+from reasoner.types import SamplingParams, Usage
 
 PARAMS = SamplingParams(max_tokens=3, logprobs=2)
 EngineLaw = Callable[[Engine], Awaitable[None]]
@@ -104,35 +103,6 @@ async def a_continuation_is_the_prompt_and_what_was_generated(engine: Engine) ->
         )
 
 
-async def a_sequence_below_the_floor_is_cut(engine: Engine) -> None:
-    """Where its window is full; one above it is as without a floor."""
-
-    async def draw(floor: ConfidenceFloor | None) -> Completion:
-        return await engine.sample(
-            await _request(
-                engine, params=replace(PARAMS, max_tokens=30), seed=3, floor=floor
-            )
-        )
-
-    # Drawn first, as the others then find the same prompt in the cache.
-    below = await draw(ConfidenceFloor(window=2, minimum=1e9, top_k=2))
-    whole = await draw(None)
-    above = await draw(ConfidenceFloor(window=2, minimum=0.0, top_k=2))
-    assert above == whole, "a sequence above the floor differs from one without a floor"
-    if whole.usage.generated_tokens > 2:
-        got = below.finish_reason, below.usage.generated_tokens, below.truncated
-        assert got == ("abort", 2, True), (
-            f"below the floor it is aborted after 2 tokens, and truncated: {got}"
-        )
-        assert below.token_ids == whole.token_ids[:2], "the floor changed the tokens"
-        kept = below.logprobs and {len(below.logprobs.sampled), len(below.logprobs.top)}
-        assert kept == {2}, f"the 2 tokens that are left have log-probabilities: {kept}"
-    else:
-        assert replace(below, usage=whole.usage) == whole, (
-            "a sequence that ends before the window is full was changed"
-        )
-
-
 async def the_meter_says_what_a_cancelled_request_cost(engine: Engine) -> None:
     """Exactly, so that the runner books it."""
     request = await _request(engine)
@@ -151,34 +121,10 @@ async def the_meter_says_what_a_cancelled_request_cost(engine: Engine) -> None:
     )
 
 
-async def lengths_are_those_in_flight(engine: Engine) -> None:
-    """Where an engine tells them: never more than is generated, and none of a sequence that has ended."""
-    if not isinstance(engine, LengthTeller):
-        return
-    longer = replace(PARAMS, max_tokens=40)
-    works = [
-        asyncio.ensure_future(
-            engine.sample(await _request(engine, index, params=longer))
-        )
-        for index in range(3)
-    ]
-    seen: list[int] = []
-    while not all(work.done() for work in works):
-        lengths = engine.lengths
-        assert len(lengths) <= len(works), f"3 sequences are in flight: {lengths}"
-        seen += lengths
-        await asyncio.wait(works, timeout=0.01)
-    most = max(work.result().usage.generated_tokens for work in works)
-    assert max(seen, default=0) <= most, f"{most} tokens at most, and it told {seen}"
-    assert not engine.lengths, f"all have ended, and it tells {engine.lengths}"
-
-
 ENGINE_LAWS: tuple[EngineLaw, ...] = (
     usage_is_what_was_computed,
     log_probabilities_are_those_asked_for,
     a_continuation_is_the_prompt_and_what_was_generated,
-    a_sequence_below_the_floor_is_cut,
     the_meter_says_what_a_cancelled_request_cost,
-    lengths_are_those_in_flight,
 )
 """The laws of engines."""

@@ -174,32 +174,18 @@ class ScriptedEngine(FreeEngine):
         if len(ids) > request.params.limit:
             ids, stop, finish = ids[: request.params.limit], None, "length"
         logprobs = self._logprobs(request, ids)
-        if (
-            request.floor
-            and logprobs
-            and (end := request.floor.tokens(logprobs.top)) < len(ids)
-        ):
-            ids, stop, finish = ids[:end], None, "abort"
-            logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
-        if request.progress and request.progress.due:
-            for end in range(len(ids)):
-                await asyncio.sleep(0)
-                if request.progress.reached(end + 1):
-                    ids, stop, finish, logprobs = ids[: end + 1], None, "abort", None
-                    break
-        else:
-            try:
-                await self.growing(request, len(ids))
-            except BaseException:
-                self.usage.append(
-                    Usage(
-                        prompt_tokens,
-                        cached,
-                        request.progress.tokens if request.progress else 0,
-                    )
+        try:
+            await self.growing(request, len(ids))
+        except BaseException:
+            self.usage.append(
+                Usage(
+                    prompt_tokens,
+                    cached,
+                    request.progress.tokens if request.progress else 0,
                 )
-                request.meter.usage = self.usage[-1]
-                raise
+            )
+            request.meter.usage = self.usage[-1]
+            raise
         profile, opened = self.model.thinking, request.rendered.in_thinking
         parts = (
             split(ids, profile, opened=opened)

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.best_of_n import BestOfN
     from reasoner_strategies.budget_forcing import BudgetForcing
     from reasoner_strategies.code_interpreter import CodeInterpreter
-    from reasoner_strategies.deepconf import DeepConf
     from reasoner_strategies.dvts import Dvts
-    from reasoner_strategies.early_exit import EarlyExit
     from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
     from reasoner_strategies.mcts import Mcts
@@ -36,9 +34,7 @@ __all__ = [
     "BestOfN",
     "BudgetForcing",
     "CodeInterpreter",
-    "DeepConf",
     "Dvts",
-    "EarlyExit",
     "Escalate",
     "GenSelect",
     "Mcts",

@@ -3,15 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Literal
 
-from reasoner import Answer, Completion, Question, SamplingParams
-from reasoner.answers.asking import probed
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
+from reasoner.answers.asking import opening_of, probed, read_probe
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, OwnerOnly, Range, Seconds
-from reasoner.strategy import Execution, Plan, execute, prefill, sample
+from reasoner.strategy import Execution, Plan, execute, model_info, prefill, sample
 from reasoner_strategies._prompts import with_text
-from reasoner_strategies._trial import trial_answer
 from reasoner_strategies._voting.pool import propose_answer
 
 CALLS: Final = 4
@@ -85,9 +84,9 @@ class CodeInterpreter(CheckedOptions):
         answer = question.read(reply)
         if answer or not probed(question.space):
             return answer
-        ended = reply.prompt.then(reply)
-        trial = yield from trial_answer(question, ended, self.params)
-        return trial.answer if trial else None
+        return (
+            yield from trial_answer(question, reply.prompt.then(reply), self.params)
+        )
 
     def _interleaved(self, question: Question) -> Plan[Answer | None]:
         prompt, answer, left = (
@@ -125,6 +124,27 @@ class CodeInterpreter(CheckedOptions):
             if left < 1:
                 break
         return (yield from propose_answer(question, answer))
+
+
+def trial_answer(
+    question: Question, prompt: Prompt, params: SamplingParams
+) -> Plan[Answer | None]:
+    """What a chain that ends here would answer, by some 20 greedy tokens; None where the model cannot be asked.
+
+    The chain stays as it is. Thinking is closed where it is open, and a form such as a box is opened.
+    """
+    opening = opening_of(question.space)
+    if opening is None or not (yield from model_info()).probed:
+        return None
+    asked = SamplingParams(
+        temperature=0.0,
+        max_tokens=opening.tokens,
+        stop=opening.stop,
+        lora=params.lora,
+    )
+    closed = yield from prefill(prompt, opening.text, thinking="close")
+    [reply] = yield from sample(closed, params=asked, answers=False)
+    return read_probe(question.space, reply.text, opening, cut=reply.truncated)
 
 
 def _code(reply: Completion) -> str | None:

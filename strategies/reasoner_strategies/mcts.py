@@ -1,15 +1,15 @@
 """Monte-Carlo tree search with PUCT over reasoning steps."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from reasoner import Answer, Completion, Question
+from reasoner import Answer, Completion, Question, Rating
 from reasoner.specs import Count, Range, Samples
 from reasoner.strategy import (
     BudgetExhausted,
-    Finished,
     Handle,
     Plan,
     Sample,
@@ -32,8 +32,6 @@ class Mcts(StepOptions):
     backs its rating up as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
     that long steps are not at a disadvantage; uniform if the engine reports none. The weight of the prior below a
     node with N visits is ln((N + 19653) / 19652) + c_init. Before its first visit a step has the value of its rating.
-    `select` "uct" adds c_init sqrt(ln N / n) to the mean of a step with n visits instead, or 1, without a prior, as RAP
-    does with c_init=1.
 
     At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while long steps
     run, and each counts as a visit of value 0 that keeps others off its path (virtual loss). Steps come back in the
@@ -52,262 +50,165 @@ class Mcts(StepOptions):
     c_init: Annotated[float, Range(at_least=0, below=math.inf)] = 1.25
     concurrency: Count = 4
     selector: Selector = "weighted"
-    select: Literal["puct", "uct"] = "puct"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
-        options = replace(
-            self, params=replace(self.params, logprobs=self.params.logprobs or 0)
+        params = replace(self.params, logprobs=self.params.logprobs or 0)
+        options, votes = (
+            replace(self, params=params),
+            RunningVote(question.space, self.selector),
         )
-        tree = Tree(
-            self.c_init,
-            # The value of a step while nothing has been rated
-            Node(None, 0.5, path=Path(question.prompt)),
-            self.select,
-        )
-        search = _Search(
-            options, question, tree, RunningVote(question.space, self.selector)
-        )
-        try:
+        search = _Search(options, question, votes, [Node(Path(question.prompt))])
+        with suppress(BudgetExhausted):
             yield from search.run()
-        except BudgetExhausted:
-            search.abandon()
-        votes = search.votes
-        if not votes.answered and (node := tree.best_open()) and node.path:
-            path = yield from options.closing(node.path)
+        leaves = [
+            each for each in search.nodes if each.path.open and each.children is None
+        ]
+        if leaves and not votes.answered:
+            best = min(leaves, key=lambda leaf: (-leaf.value, leaf.path.order))
+            path = yield from options.closing(best.path)
             votes.count(path.answer(question), order=path.order)
         return (yield from votes.publish()).leader
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One step of a chain. `value` is its own rating, or the expected one if it could not be rated."""
+    """One step of a chain. `value` is its own rating, or its parent's if it could not be rated.
 
-    parent: "Node | None"
-    value: float
-    prior: float = 1.0
-    order: int = 0
-    path: Path | None = None
-    """The chain up to its step while it can be continued, else None."""
-    terminal: bool = False
-    ready: int = 1
-    """How many of its children may be selected now; of a leaf, whether it may be itself."""
-    visits: int = 0
-    total: float = 0.0
-    pending: int = 0
-    """Running simulations below it; each counts as a visit of value 0."""
-    children: tuple["Node", ...] = ()
-
-    @property
-    def mean(self) -> float:
-        """The mean value of its visits; its own value before the first."""
-        return self.total / self.visits if self.visits else self.value
-
-    def path_up(self) -> "Iterator[Node]":
-        """The node and those above it, up to the root."""
-        node: Node | None = self
-        while node is not None:
-            yield node
-            node = node.parent
-
-
-@dataclass(slots=True)
-class Tree:
-    """A tree that grows at its leaves, several at a time, by upper confidence bounds; with a prior as in AlphaZero.
-
-    A leaf is taken while a simulation runs at it. It cannot be selected then, nor can a node if all its leaves are
-    taken or exhausted; with no simulation running, a root that cannot be selected is exhausted.
+    It is `ready` if it, or one below it, may be selected now: neither taken by a running simulation nor exhausted.
+    `children` are None until its next steps have been drawn.
     """
 
-    c_init: float
-    root: Node
-    select_by: Literal["puct", "uct"] = "puct"
+    path: Path
+    parent: "Node | None" = None
+    value: float = 0.5
+    prior: float = 1.0
+    ready: bool = True
+    visits: int = 0
+    """Each simulation that runs below it counts as one of value 0."""
+    total: float = 0.0
+    children: "Sequence[Node] | None" = None
 
-    def exploration(self, visits: int) -> float:
-        """The weight of the prior below a node with this number of visits."""
-        return math.log((1 + visits + C_BASE) / C_BASE) + self.c_init
+    def best(self, c_init: float) -> "Node":
+        """The child to visit next, of those that are ready, by upper confidence bounds; ties go to the earliest."""
+        growth = math.log((1 + self.visits + C_BASE) / C_BASE)
+        scale = (growth + c_init) * math.sqrt(self.visits)
 
-    def best(self, parent: Node) -> Node:
-        """The child to visit next, of those that may be selected; ties go to the earliest."""
-        visits, uct = parent.visits + parent.pending, self.select_by == "uct"
-        scale = (
-            self.c_init * math.sqrt(math.log(max(1, visits)))
-            if uct
-            else self.exploration(parent.visits) * math.sqrt(visits)
-        )
-        chosen, highest = parent, -math.inf
-        for child in parent.children:
-            if not child.ready:
-                continue
-            seen = child.visits + child.pending
-            bonus = 1 / math.sqrt(max(1, seen)) if uct else child.prior / (1 + seen)
-            score = (child.total / seen if seen else child.value) + scale * bonus
-            if score > highest:
-                chosen, highest = child, score
-        return chosen
+        def bound(child: Node) -> float:
+            mean = child.total / child.visits if child.visits else child.value
+            return mean + scale * child.prior / (1 + child.visits)
 
-    def select(self) -> Node:
-        """The leaf that the next simulation reaches; the root must be ready."""
-        node = self.root
+        return max((node for node in self.children or () if node.ready), key=bound)
+
+    def leaf(self, c_init: float) -> "Node":
+        """The leaf that the next simulation reaches from here."""
+        node = self
         while node.children:
-            node = self.best(node)
+            node = node.best(c_init)
         return node
 
-    def take(self, leaf: Node) -> None:
-        """Begin a simulation: close the leaf to others, and count a virtual loss on the path to it."""
-        self._ready(leaf, 0)
-        for node in leaf.path_up():
-            node.pending += 1
-
-    def leave(self, leaf: Node, children: tuple[Node, ...]) -> None:
-        """End a simulation: the leaf has these children, or leads nowhere. The best of them is visited."""
-        for node in leaf.path_up():
-            node.pending -= 1
-        leaf.children, leaf.path = children, None
-        if children:
-            self._ready(leaf, len(children))
-            self.visit(self.best(leaf))
-
-    def visit(self, node: Node) -> None:
-        """Add the value of a node on the path to the root. A chain that ended is not visited again."""
-        if node.terminal:
-            self._ready(node, 0)
-        for above in node.path_up():
-            above.visits += 1
-            above.total += node.value
-
-    def best_open(self) -> Node | None:
-        """The leaf of the highest value from which a chain may continue, or the earliest; visits all nodes."""
-        best, left = None, [self.root]
-        while left:
-            node = left.pop()
-            left += node.children
-            if node.path and (
-                best is None or (-node.value, node.order) < (-best.value, best.order)
-            ):
-                best = node
-        return best
-
-    def _ready(self, node: Node, ready: int) -> None:
-        while True:
-            was, node.ready = node.ready, ready
-            parent = node.parent
-            if parent is None or bool(was) == bool(ready):
-                return
-            node, ready = parent, parent.ready + (1 if ready else -1)
-
-
-@dataclass(slots=True, eq=False)
-class _Expansion:
-    """A leaf that is being expanded, the chain up to it, and the chains up to the steps that were drawn there."""
-
-    leaf: Node
-    path: Path
-    number: int
-    steps: list[Path] = field(default_factory=list)
-
-    @property
-    def drawn(self) -> tuple[Completion, ...]:
-        return tuple(step.last for step in self.steps if step.last)
+    def back_up(self, visits: int, value: float = 0.0) -> None:
+        """Add visits and their value here and above, up to the root, and say again what is ready there."""
+        node: Node | None = self
+        while node:
+            if node.children:
+                node.ready = any(child.ready for child in node.children)
+            node.visits += visits
+            node.total += value
+            node = node.parent
 
 
 @dataclass(slots=True, eq=False)
 class _Search:
-    """The state of one plan."""
+    """The state of one plan; the first of its nodes is the root."""
 
     options: Mcts
     question: Question
-    tree: Tree
     votes: RunningVote
+    nodes: list[Node]
+    running: dict[Handle, tuple[int, Node]] = field(default_factory=dict)
+    """The number of each expansion that runs, and the leaf that it is at."""
     expansions: int = 0
-    running: dict[Handle, _Expansion] = field(default_factory=dict)
 
     def run(self) -> Plan[None]:
-        options, tree = self.options, self.tree
+        """Expand leaves until none is left."""
         while True:
             while (
-                len(self.running) < options.concurrency
-                and tree.root.ready
-                and self.expansions < options.simulations
+                len(self.running) < self.options.concurrency
+                and self.nodes[0].ready
+                and self.expansions < self.options.simulations
             ):
-                leaf = tree.select()
-                if leaf.terminal:
-                    tree.visit(leaf)
-                else:
+                leaf = self.nodes[0].leaf(self.options.c_init)
+                if leaf.path.open:
                     yield from self._expand(leaf)
+                else:
+                    self._visit(leaf)
             if not self.running:
                 return
             finished = yield from next_finished()
-            yield from self._arrived(self.running.pop(finished.handle), finished)
+            number, leaf = self.running.pop(finished.handle)
+            if finished.completions:
+                yield from self._grow(number, leaf, finished.completions)
+            else:
+                self._rate(leaf, finished.ratings)
             yield from self.votes.publish_sometimes()
 
+    def _visit(self, node: Node) -> None:
+        """Back up the value of a node. A chain that ended is not visited again."""
+        node.ready = node.path.open
+        node.back_up(1, node.value)
+
     def _expand(self, leaf: Node) -> Plan[None]:
-        assert leaf.path is not None
-        expansion = _Expansion(leaf, leaf.path, self.expansions)
-        self.tree.take(leaf)
-        params = self.options.draws(expansion.path)
+        """Draw the next steps of a leaf, which is taken until they are rated."""
+        leaf.ready = False
+        leaf.back_up(1)
         op = Sample(
-            (expansion.path.prompt,),
+            (leaf.path.prompt,),
             self.options.k,
-            params,
+            self.options.draws(leaf.path),
             reserve=self.options.reserve,
         )
-        self.running[(yield from start(op))] = expansion
+        self.running[(yield from start(op))] = self.expansions, leaf
         self.expansions += 1
 
-    def _arrived(self, expansion: _Expansion, finished: Finished) -> Plan[None]:
-        if finished.ratings:
-            self._grow(expansion, [rating.value for rating in finished.ratings])
-            return
-        self._keep(expansion, finished.completions)
-        if expansion.steps:
-            handle = yield from start(
-                Score(self.question, expansion.drawn, self.options.reserve)
-            )
-            self.running[handle] = expansion
-        else:
-            self._grow(expansion, [])
-
-    def _keep(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:
-        """Keep the steps that lead somewhere, equal ones once."""
-        known = set()
-        for index, completion in enumerate(completions):
-            content = (completion.token_ids, completion.text)
-            if content in known:
-                continue
-            known.add(content)
-            path = self.options.grown(
-                expansion.path,
-                completion,
-                order=expansion.number * self.options.k + index,
-            )
-            answer = path.answer(self.question)
+    def _grow(
+        self, number: int, leaf: Node, completions: Sequence[Completion]
+    ) -> Plan[None]:
+        """Have the steps rated that lead somewhere, equal ones once; until then each has its parent's value."""
+        distinct: dict[object, Path] = {}
+        for order, drawn in enumerate(completions, number * self.options.k):
+            path = self.options.grown(leaf.path, drawn, order=order)
+            distinct.setdefault((drawn.token_ids, drawn.text), path)
+        for path in distinct.values():
             if not path.open:
-                self.votes.count(answer, order=path.order)
-            if path.open or answer is not None:
-                expansion.steps.append(path)
+                self.votes.count(path.answer(self.question), order=path.order)
+        paths = [
+            path
+            for path in distinct.values()
+            if path.open or path.answer(self.question)
+        ]
+        steps = [path.last for path in paths if path.last]
+        leaf.children = [
+            Node(path, leaf, leaf.value, weight)
+            for path, weight in zip(paths, prior(steps), strict=True)
+        ]
+        self.nodes += leaf.children
+        if steps:
+            op = Score(self.question, tuple(steps), self.options.reserve)
+            self.running[(yield from start(op))] = number, leaf
+        else:
+            self._rate(leaf, ())
 
-    def _grow(self, expansion: _Expansion, values: Sequence[float | None]) -> None:
-        leaf, children = expansion.leaf, list[Node]()
-        for step, weight, value in zip(
-            expansion.steps, prior(expansion.drawn), values, strict=True
-        ):
-            answer = step.answer(self.question)
-            if answer is not None:
-                self.votes.rate(answer, value, order=step.order)
-            known = leaf.mean if value is None else value
-            path = replace(step, last=None) if step.open else None
-            children.append(
-                Node(leaf, known, weight, step.order, path, terminal=not step.open)
-            )
-        self.tree.leave(leaf, tuple(children))
-
-    def abandon(self) -> None:
-        """End all expansions: steps that were drawn and will not be rated stay in the tree."""
-        for expansion in self.running.values():
-            if expansion.steps:
-                self._grow(expansion, [None] * len(expansion.steps))
+    def _rate(self, leaf: Node, ratings: Sequence[Rating]) -> None:
+        """End a simulation with the ratings of a leaf's children, and visit the best of them."""
+        for step, rating in zip(leaf.children or (), ratings, strict=True):
+            step.value = step.value if rating.value is None else rating.value
+            if answer := step.path.answer(self.question):
+                self.votes.rate(answer, rating.value, order=step.path.order)
+        leaf.back_up(-1)
+        if leaf.children:
+            self._visit(leaf.best(self.options.c_init))
 
 
 def prior(steps: Sequence[Completion]) -> list[float]:

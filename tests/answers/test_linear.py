@@ -18,7 +18,6 @@ from reasoner.answers.maths import MathSpace
 from reasoner.answers.programs import output_block, printed_answer
 from reasoner.answers.references import ReferenceKinds
 from reasoner.answers.tool_calls import read_calls
-from reasoner.engines.simulating.wordings import wording
 from reasoner.engines.vllm.parts import harmony_calls
 from reasoner.models.families import profile_for_parser
 from reasoner.models.thinking import PartSplitter
@@ -77,7 +76,6 @@ READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "output": ("", lambda text: output_block(text, "")),
     "options": ("", choice_in),
     "question": ("", AnswerKind.parse("auto").space),
-    "wording": ("json ", lambda text: wording("", text.replace("\ud800", ""))),
     "functions": ("", functions_in),
     "shown tests": (BEGUN, read_shown),
     "shown programs": ("From stdin.\n", lambda text: shown_tests(text, None)),

@@ -215,26 +215,6 @@ def test_arms_that_never_differed_are_equal_only_as_far_as_so_many_questions_sho
     assert count == pytest.approx(enough, rel=0.03)
 
 
-def test_the_reason_has_the_numbers() -> None:
-    arms = {
-        LOCKED: (8.0, coins(400, 300)),
-        BOLD: (3.0, coins(400, 300, 0)),
-        ONE: (1.0, coins(400, 300, *range(40))),
-        FULL: (40.0, coins(400, 300)),
-    }
-    choice = worthwhile(family(*measured(arms)), 0, 0.01)
-    assert (choice.row.strategy, choice.promised) == (BOLD, False)
-    assert choice.why == (
-        "it loses about 0.32 points against the vote of all samples, and one more sample must gain 0.2; nothing is "
-        "promised: at most 1 points would take about 1,399 questions (400 questions)"
-    )
-    kept = promised(family(*measured(arms)), 0, 0.05)
-    assert kept.row.strategy == BOLD
-    assert kept.why == (
-        "it loses at most 5 points against the vote of all samples, with 95 % confidence (400 questions)"
-    )
-
-
 @pytest.mark.parametrize("samples", [2, 4])
 def test_a_smaller_number_of_samples_for_every_question_is_not_chosen(
     samples: int,

@@ -26,10 +26,6 @@ ROWS = [
     # strategies and their options
     ("SOLVE -s singel", "no strategy named 'singel'", "did you mean 'single'?"),
     (
-        "SOLVE -s auto:risk=0.1 --risk 0.1",
-        "--risk and risk of --strategy set the same thing",
-    ),
-    (
         "SOLVE --verifier certainty",
         "--verifier certainty has no effect",
         "self_consistency",

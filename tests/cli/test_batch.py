@@ -17,7 +17,6 @@ from reasoner.types import Completion
 from tests.cli.command import Ended, Run
 from tests.helpers import largest_file
 
-CHEAP = "self_consistency:n=8"
 SIMULATED = ("-e", "simulated")
 Rows = list[dict[str, Any]]
 
@@ -398,40 +397,6 @@ def test_a_question_that_fails_is_asked_again_by_the_same_command(
 
 
 # Progress
-
-
-def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(
-    run: Run, tmp_path: Path
-) -> None:
-    rows = [
-        {"question": "How load is it?", "answer": "#### 5"},
-        {"question": "What is 1 + 4?", "answer": "7"},
-    ]
-    source, answers = write(tmp_path / "q.jsonl", rows), tmp_path / "a.jsonl"
-    note = "note: kind of answer: number, by 2 of 2 reference answers; -a KIND sets another"
-    asked = batch(run, source, "-o", answers, "-s", "single")
-    assert asked.err.splitlines()[0] == note
-    assert [
-        row["input_answer"] for row in sorted(read(answers), key=lambda row: row["row"])
-    ] == ["#### 5", "7"]
-    for options in (("-a", "text"), ("-a", "auto")):
-        assert (
-            note
-            not in batch(
-                run, source, "-o", answers, "--overwrite", "-s", "single", *options
-            ).err
-        )
-    mixed = write(
-        tmp_path / "m.csv", [*rows, {"question": "Who?", "answer": "Ada Lovelace"}]
-    )
-    assert (
-        "guessed from the wording of each question"
-        in batch(run, mixed, "-s", "single").err
-    )
-    assert (
-        "kind of answer"
-        not in batch(run, write(tmp_path / "n.jsonl", questions(2)), "-s", "single").err
-    )
 
 
 def test_rows_with_reference_answers_are_graded(tmp_path: Path, run: Run) -> None:

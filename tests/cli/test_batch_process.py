@@ -1,14 +1,13 @@
 """`reasoner batch` as a process: killed at any moment, interrupted, and between two pipes."""
 
 import json
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.command import GatedServer, Run, finish, start
+from tests.cli.command import Run, finish, start
 from tests.waiting import wait_until
 
 COUNT = 90
@@ -71,31 +70,6 @@ def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(
     course = ("id", "answer", "text", "samples", "tokens", "share")
     assert sorted([row[name] for name in course] for row in lines(answers)) == sorted(
         [row[name] for name in course] for row in whole
-    )
-
-
-def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(
-    folder: Path, run: Run
-) -> None:
-    with GatedServer(free=3) as server:
-        options = ("-s", "single", "--base-url", server.url, "--concurrency", "2")
-        arguments = ("batch", "q.jsonl", "-o", "a.jsonl", *options)
-        process = start(*arguments, cwd=folder)
-        wait_for_answers(process, folder / "a.jsonl", 3)
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-        assert (ended.code, ended.out) == (130, "")
-        assert ended.err.splitlines()[-2].startswith(
-            f"interrupted after 3 of {COUNT} rows"
-        )
-        assert (
-            ended.err.splitlines()[-1]
-            == "the answers so far are in a.jsonl; the same command continues"
-        )
-        server.let(100)
-        assert run(*arguments).code == 0
-    assert sorted(row["row"] for row in lines(folder / "a.jsonl")) == list(
-        range(1, COUNT + 1)
     )
 
 

@@ -41,7 +41,9 @@ def test_a_strategy_takes_one_line_of_the_list(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    listed = run("list", "strategies").out.partition("\n\n-v shows")[0].splitlines()
+    listed = (
+        run("list", "strategies").out.partition("\n\n`reasoner list")[0].splitlines()
+    )
     assert [line for line in listed if line.startswith(" ")] == []
 
 

@@ -88,19 +88,18 @@ def test_a_signal_lets_what_is_in_flight_end(signum: signal.Signals) -> None:
         assert finish(process).code == 0
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), ("--drain", "0")], ids=["second signal", "no time"]
-)
+@pytest.mark.parametrize("drain", [30, 0], ids=["second signal", "no time"])
 def test_what_does_not_end_is_cut_off_with_an_answer(
-    arguments: tuple[str, ...],
+    drain: int, tmp_path: Path
 ) -> None:
+    limits = tmp_path / "limits.toml"
+    limits.write_text(f"[limits]\ndrain_seconds = {drain}\n")
     with (
         GatedServer() as upstream,
-        served("serve", "--port", "0", "--base-url", upstream.url, *arguments) as (
-            process,
-            ready,
-            _,
-        ),
+        served(
+            "serve",
+            *("--port", "0", "--base-url", upstream.url, "--settings", str(limits)),
+        ) as (process, ready, _),
     ):
         children = psutil.Process(process.pid).children(recursive=True)
         asking = subprocess.Popen(
@@ -108,7 +107,7 @@ def test_what_does_not_end_is_cut_off_with_an_answer(
         )
         assert upstream.asked.wait(PATIENCE)
         process.send_signal(signal.SIGTERM)
-        if not arguments:
+        if drain:
             read_until(process, lambda line: line.startswith("stopping: "))
             process.send_signal(signal.SIGTERM)
         reply, _ = asking.communicate(timeout=PATIENCE)
@@ -150,7 +149,7 @@ def test_keys_of_the_settings_and_a_variable_are_asked_for(tmp_path: Path) -> No
         **os.environ,
         "REASONER_API_KEYS": "bob-0123456789, carol-0123456789",
     }
-    with served(*SERVE, "--settings", str(file), "-v", env=environment) as (
+    with served(*SERVE, "--settings", str(file), env=environment) as (
         process,
         ready,
         example,
@@ -210,10 +209,6 @@ def test_settings_and_options(tmp_path: Path) -> None:
             "--host 0.0.0.0 is reached by other machines, and no key is set",
         ),
         (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
-        (
-            ("-s", "self_consistency", "-a", "free"),
-            "the default: this strategy counts equal answers",
-        ),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
     ],
 )

@@ -196,7 +196,7 @@ def labelled(ended: Ended, label: str) -> str:
 def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(
     profile: str, run: Run
 ) -> None:
-    ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
+    ended = run("solve", "What is 3+4?", "-v", *SURE, "-s", f"auto:profile={profile}")
     assert (ended.code, ended.out) == (0, "7\n")
     assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
     assert "; 16 samples, " in labelled(ended, "ran")
@@ -209,7 +209,11 @@ def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(
 
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
     ended = run(
-        "solve", "What is 3+4?", *SPLIT, "--profile", profile, "--abstain-below", "0.85"
+        "solve",
+        "What is 3+4?",
+        *SPLIT,
+        "-s",
+        f"auto:profile={profile},abstain_below=0.85",
     )
     assert (ended.code, ended.out) == (1, "not sure\n")
     assert "the best answer, '" in ended.error
@@ -225,7 +229,13 @@ def test_what_rates_is_what_was_measured_with(tmp_path: Path, run: Run) -> None:
     used = [
         json.loads(
             run(
-                "solve", "What is 3+4?", "--json", *SURE, "--profile", path, *others
+                "solve",
+                "What is 3+4?",
+                "--json",
+                *SURE,
+                "-s",
+                f"auto:profile={path}",
+                *others,
             ).out
         )["verifier"]
         for others in ((), ("--verifier", "certainty"))

@@ -11,16 +11,13 @@ from reasoner.engine import Engine
 from reasoner.engines.ray import RayEngine, cluster
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.testing.engines import (
-    ENGINE_LAWS,
-    EngineLaw,
-    a_sequence_below_the_floor_is_cut,
-)
+from reasoner.testing.engines import ENGINE_LAWS, EngineLaw
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import number_question, says, write_trace
 from reasoner.trace.events import Event
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
+from tests.running import running
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=3, logprobs=2)
@@ -72,15 +69,8 @@ pytestmark = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("law", ENGINE_LAWS, ids=lambda law: law.__name__)
-def test_it_keeps_the_law(make: Make, law: EngineLaw, tmp_path: Path) -> None:
-    async def test() -> None:
-        engine = await make(tmp_path)
-        await engine.start()
-        # What was cut when it was recorded is recorded as cut.
-        if not (
-            law is a_sequence_below_the_floor_is_cut
-            and isinstance(engine, ReplayEngine)
-        ):
-            await law(engine)
-
-    asyncio.run(test())
+@running
+async def test_it_keeps_the_law(make: Make, law: EngineLaw, tmp_path: Path) -> None:
+    engine = await make(tmp_path)
+    await engine.start()
+    await law(engine)

@@ -203,7 +203,6 @@ UNSEEN_OF = {
     ("auto", "task"): "the profile of this suite has one task",
     ("auto", "abstain_below"): "it needs a confidence that is below it",
     ("auto", "abstain_risk"): "it needs a share that is below the least one",
-    ("early_exit", "threshold"): "this engine answers no probe",
     ("code_interpreter", "calls"): "these replies hold no code",
     ("code_interpreter", "timeout"): "these replies hold no code",
 }

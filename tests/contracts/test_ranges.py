@@ -12,8 +12,7 @@ import pytest
 from reasoner.errors import UsageError, require
 from reasoner.registry import Kind, build, entries, load, options_of, schema_of
 from reasoner.specs import Range, _checks_of
-from reasoner.types import SamplingParams
-from reasoner_strategies import AbMcts, DeepConf
+from reasoner_strategies import AbMcts
 
 KINDS: tuple[Kind, ...] = ("strategy", "rule", "verifier", "engine")
 BESIDE = {
@@ -118,7 +117,6 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
             "min_thinking, with this max_thinking, must be at most 8 .got 9",
         ),
         ("budget_forcing:thinking=512", "thinking=512 contradicts max_thinking=4096"),
-        ("deepconf:logprobs=0", "logprobs must be from 1 to 20"),
         (
             "escalate:first=often",
             "first must be none, low, medium, high, or a number of tokens",
@@ -135,7 +133,5 @@ def test_options_that_do_not_go_together_are_refused(spec: str, message: str) ->
 
 
 def test_objects_check_their_options_as_specs_do() -> None:
-    with pytest.raises(UsageError, match="logprobs must be from 1 to 20"):
-        DeepConf(params=SamplingParams())
     with pytest.raises(UsageError, match="n must be a whole number"):
         AbMcts(n="8")  # type: ignore[arg-type]

@@ -147,30 +147,3 @@ def test_an_interrupt_ends_it_and_leaves_no_process(
     if moment == "solving":
         assert events[-1].event == "ended"
         assert sum(event.event == "dropped" for event in events) > 0
-
-
-def test_the_seconds_of_a_start_are_shown_by_stage(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [REASONER, "doctor", "--start", "--json", "-e", "vllm:kv_gib=0.5"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    seconds = {
-        name: value
-        for name, value in json.loads(ended.stdout).items()
-        if name.startswith("seconds_")
-    }
-    assert list(seconds) == [
-        f"seconds_{stage}"
-        for stage in (
-            "command",
-            "model",
-            "imports",
-            "engine",
-            "first_reply",
-            "second_reply",
-        )
-    ]
-    assert all(value >= 0 for value in seconds.values())

@@ -16,7 +16,6 @@ SMALL = {
     "beam_search": "n=4,width=2,step_tokens=12,max_steps=6",
     "best_of_n": "n=4",
     "budget_forcing": "max_thinking=60,answer_tokens=20,waits=1",
-    "early_exit": "every=16",
     "gen_select": "n=4,repeats=2",
     "mcts": "simulations=6,k=2,step_tokens=12,max_steps=5",
     "refine": "rounds=1",

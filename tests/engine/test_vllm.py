@@ -12,11 +12,6 @@ from reasoner.budget import Cost
 from reasoner.engine import SampleRequest, TokenIds
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import EngineDied
-from reasoner.stopping.confidence import (
-    ConfidenceFloor,
-    group_confidences,
-    token_confidence,
-)
 from reasoner.trace.events import AnswerExtracted, Dropped, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency
@@ -94,54 +89,6 @@ def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
     rendered = asyncio.run(engine.render(prompt.then(first)))
     head = asyncio.run(engine.render(prompt))
     assert rendered.token_ids == (head.token_ids or ()) + first.token_ids
-
-
-def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> None:
-    params = SamplingParams(temperature=1.0, max_tokens=20, logprobs=5)
-
-    async def drawn() -> tuple[list[Completion], list[Completion], list[float], float]:
-        rendered = await engine.render(ESSAY)
-        asked = [
-            SampleRequest("q", ESSAY, rendered, params, index, index)
-            for index in range(4)
-        ]
-        whole = [await engine.sample(one) for one in asked]
-        lowest = [min(groups(one)) for one in whole]
-        # Between two of them, as a prompt from the cache may change the last digits.
-        minimum = sum(sorted(lowest)[1:3]) / 2
-        floor = ConfidenceFloor(8, minimum, top_k=5)
-        return (
-            whole,
-            [await engine.sample(replace(one, floor=floor)) for one in asked],
-            lowest,
-            minimum,
-        )
-
-    def groups(one: Completion) -> list[float]:
-        assert one.logprobs is not None
-        return group_confidences([token_confidence(top) for top in one.logprobs.top], 8)
-
-    whole, cut, lowest, minimum = asyncio.run(drawn())
-    assert sorted(one.finish_reason for one in cut) == [
-        "abort",
-        "abort",
-        "length",
-        "length",
-    ]
-    for one, other, low in zip(whole, cut, lowest, strict=True):
-        assert other.token_ids == one.token_ids[: len(other.token_ids)]
-        assert other.usage.generated_tokens == len(other.token_ids)
-        if low < minimum:
-            first = next(at for at, group in enumerate(groups(one)) if group < minimum)
-            assert len(other.token_ids) == first + 8
-            assert other.truncated
-    # What was cut is gone from the engine: another request is served as ever.
-    [after] = asyncio.run(
-        draw(
-            engine, Prompt.chat(ADD), SamplingParams(temperature=0.0, max_tokens=8), [0]
-        )
-    )
-    assert after.usage.generated_tokens > 0
 
 
 def test_a_step_continues_after_its_stop_string(engine: VllmEngine) -> None:

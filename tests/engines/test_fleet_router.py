@@ -19,6 +19,7 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.http import session_id
 from tests.engines.fake_server import Seen
 from tests.engines.replicas import SAMPLES, Replica, alone, counted, ended, votes
+from tests.running import running
 from tests.waiting import PATIENCE
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
@@ -105,35 +106,31 @@ def _sampling(replica: Replica) -> list[Seen]:
     return [seen for seen in replica.seen if "completions" in seen.path]
 
 
-def test_a_router_keeps_questions_whole() -> None:
-    async def run() -> None:
-        replicas = Replica(), Replica()
-        async with routed(*replicas) as (_, engine):
-            run = await ended(engine, 8)
-        assert votes(run) == votes(await alone(8))
-        assert run.ledger == run.sampled == counted(*replicas)
-        served = [
-            Counter(seen.headers["x-session-id"] for seen in _sampling(each))
-            for each in replicas
-        ]
-        assert [*map(len, served)] == [4, 4]
-        assert served[0] + served[1] == {session_id(f"q{n}"): SAMPLES for n in range(8)}
-
-    asyncio.run(run())
+@running
+async def test_a_router_keeps_questions_whole() -> None:
+    replicas = Replica(), Replica()
+    async with routed(*replicas) as (_, engine):
+        run = await ended(engine, 8)
+    assert votes(run) == votes(await alone(8))
+    assert run.ledger == run.sampled == counted(*replicas)
+    served = [
+        Counter(seen.headers["x-session-id"] for seen in _sampling(each))
+        for each in replicas
+    ]
+    assert [*map(len, served)] == [4, 4]
+    assert served[0] + served[1] == {session_id(f"q{n}"): SAMPLES for n in range(8)}
 
 
 @pytest.mark.parametrize("dead", ["router", "replica"])
-def test_a_killed_router_or_replica_costs_what_was_in_flight(dead: str) -> None:
-    async def run() -> None:
-        replicas = Replica(), Replica()
-        async with routed(*replicas) as (router, engine):
-            replicas[0].at[5] = router.restart if dead == "router" else replicas[0].die
-            run = await ended(engine, 8)
-        assert votes(run) == votes(await alone(8))
-        computed = counted(*replicas)
-        assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
-        assert run.ledger[2] >= computed[2]
-        lost = sum(solution.cost.samples for solution in run.solutions) - 8 * SAMPLES
-        assert (1 if dead == "router" else 0) <= lost <= AT_ONCE
-
-    asyncio.run(run())
+@running
+async def test_a_killed_router_or_replica_costs_what_was_in_flight(dead: str) -> None:
+    replicas = Replica(), Replica()
+    async with routed(*replicas) as (router, engine):
+        replicas[0].at[5] = router.restart if dead == "router" else replicas[0].die
+        run = await ended(engine, 8)
+    assert votes(run) == votes(await alone(8))
+    computed = counted(*replicas)
+    assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
+    assert run.ledger[2] >= computed[2]
+    lost = sum(solution.cost.samples for solution in run.solutions) - 8 * SAMPLES
+    assert (1 if dead == "router" else 0) <= lost <= AT_ONCE

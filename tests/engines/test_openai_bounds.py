@@ -12,6 +12,7 @@ from reasoner.types import Completion, Usage
 from tests.engines.drawing import draw
 from tests.engines.fake_server import FakeServer, Fault
 from tests.engines.raw_server import STREAM, raw_server
+from tests.running import running
 
 
 async def for_ever(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> None:
@@ -31,30 +32,28 @@ async def for_ever(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> 
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b" "),
     ],
 )
-def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
+@running
+async def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
     first: bytes, again: bytes, interruptible: bool
 ) -> None:
-    async def run() -> None:
-        left = asyncio.Event()
+    left = asyncio.Event()
 
-        async def serve(
-            _: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            try:
-                await for_ever(writer, first, again)
-            finally:
-                left.set()
+    async def serve(
+        _: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            await for_ever(writer, first, again)
+        finally:
+            left.set()
 
-        async with raw_server(serve) as url:
-            engine = OpenAIEngine(base_url=url, deadline=0.3)
-            with pytest.raises(
-                RequestLost,
-                match=r"did not (finish a reply within 0\.3 s: set deadline|stop at max)",
-            ):
-                await draw(engine, interruptible=interruptible)
-            await left.wait()
-
-    asyncio.run(run())
+    async with raw_server(serve) as url:
+        engine = OpenAIEngine(base_url=url, deadline=0.3)
+        with pytest.raises(
+            RequestLost,
+            match=r"did not (finish a reply within 0\.3 s: set deadline|stop at max)",
+        ):
+            await draw(engine, interruptible=interruptible)
+        await left.wait()
 
 
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"%s": "%s"}}]}\n\n'

@@ -13,6 +13,7 @@ from reasoner.registry import build, spec_of
 from tests.engines.drawing import ASKED, draw
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.raw_server import raw_server, whole
+from tests.running import running
 
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
 UNSUPPORTED = {
@@ -29,36 +30,34 @@ UNSUPPORTED = {
 # /tokenize
 
 
-def test_a_server_whose_tokenize_takes_no_messages_gets_text() -> None:
-    async def run() -> None:
-        async def serve(
-            body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            writer.write(
-                whole(
-                    {
-                        "choices": [choice],
-                        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
-                    }
-                )
+@running
+async def test_a_server_whose_tokenize_takes_no_messages_gets_text() -> None:
+    async def serve(
+        body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+        writer.write(
+            whole(
+                {
+                    "choices": [choice],
+                    "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+                }
             )
+        )
 
-        async def tokenize(body: dict[str, Any]) -> bytes:
-            if "messages" in body:
-                return whole(
-                    {"detail": [{"loc": ["body", "prompt"], "msg": "field required"}]},
-                    "422 Unprocessable",
-                )
-            return whole({"tokens": [1, 2], "count": 2, "max_model_len": 4096})
+    async def tokenize(body: dict[str, Any]) -> bytes:
+        if "messages" in body:
+            return whole(
+                {"detail": [{"loc": ["body", "prompt"], "msg": "field required"}]},
+                "422 Unprocessable",
+            )
+        return whole({"tokens": [1, 2], "count": 2, "max_model_len": 4096})
 
-        async with raw_server(serve, tokenize=tokenize) as url:
-            engine = OpenAIEngine(base_url=url)
-            assert (await draw(engine, interruptible=False)).text == "4"
-            assert (await engine.render(ASKED)).token_ids is None
-            assert engine.notes[0].startswith("the server takes no token ids")
-
-    asyncio.run(run())
+    async with raw_server(serve, tokenize=tokenize) as url:
+        engine = OpenAIEngine(base_url=url)
+        assert (await draw(engine, interruptible=False)).text == "4"
+        assert (await engine.render(ASKED)).token_ids is None
+        assert engine.notes[0].startswith("the server takes no token ids")
 
 
 def test_the_code_in_docs_servers_runs(capsys: pytest.CaptureFixture[str]) -> None:

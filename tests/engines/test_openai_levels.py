@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +9,8 @@ import pytest
 from reasoner import Budget, Question, SamplingParams, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable
-from reasoner.testing.support import traced_cost
-from reasoner.trace.events import Event, Sampled, Thought, TraceWriter
+from reasoner.trace.events import Event
 from reasoner.types import ThinkingLevel
 from reasoner_strategies import Single
 from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
@@ -131,42 +128,6 @@ async def solved(
     return await solve(
         question, strategy, engine, budget=budget, trace=events.append
     ), events
-
-
-@pytest.mark.parametrize("streamed", [True, False])
-def test_thinking_is_limited_by_two_requests(streamed: bool, tmp_path: Path) -> None:
-    async def run() -> None:
-        solution, events = await solved(
-            server, 2, Budget(seconds=600) if streamed else None
-        )
-        [one] = [event for event in events if isinstance(event, Sampled)]
-        assert str(solution.answer.text) == "4"
-        assert one.thinking.startswith("Is it")
-        assert "12" not in one.thinking
-        assert traced_cost(events).taking(0) == solution.cost.taking(0)
-        assert solution.cost.samples == 1
-        assert solution.cost.requests == 2
-        assert sum(isinstance(event, Thought) for event in events) == 1
-        trace = tmp_path / "trace.jsonl"
-        writer = TraceWriter(trace)
-        for event in events:
-            writer(event)
-        writer.close()
-        question = Question.of("2+2?", space="number")
-        question = replace(question, prompt=question.prompt.at_level(2))
-        again = await solve(
-            question, Single(SamplingParams(max_tokens=40)), ReplayEngine(str(trace))
-        )
-        assert again.cost.taking(0) == solution.cost.taking(0)
-        assert again.answer == solution.answer
-
-    with thinker() as server:
-        asyncio.run(run())
-        sent = server.sent(RAW)
-        closing = spell("\n</think>\n\n")
-        assert all(body.get("stream", False) == streamed for body in sent)
-        assert [body["max_tokens"] for body in sent] == [2, 40 - 2 - len(closing)]
-        assert sent[1]["prompt"] == [*sent[0]["prompt"], 700, 701, *closing]
 
 
 def test_without_ids_thinking_is_continued_within_the_last_turn() -> None:

@@ -13,7 +13,7 @@ from reasoner import Question, solve
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.registry import spec_of
-from reasoner.system.redaction import Secrets, shown_address
+from reasoner.system.printing import Secrets, shown_address
 from reasoner.trace.events import TraceWriter
 from reasoner_strategies import SelfConsistency, Single
 from tests.engines.fake_server import FakeServer, Fault

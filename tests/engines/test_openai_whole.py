@@ -22,6 +22,7 @@ from tests.engines.drawing import draw
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import spell_chat
 from tests.engines.raw_server import raw_server, whole
+from tests.running import running
 
 ASKED = Prompt.chat("2+2?")
 QUESTION = Question.of("2+2?")
@@ -216,88 +217,54 @@ def test_a_server_that_counts_nothing_in_whole_replies_is_bounded_and_then_strea
 # Cancelling
 
 
-def test_cancelling_closes_the_connection_and_books_the_bound() -> None:
-    n = 4
-
-    async def run() -> None:
-        asked, left = asyncio.Event(), asyncio.Event()
-
-        async def serve(
-            _: Any, reader: asyncio.StreamReader, __: asyncio.StreamWriter
-        ) -> None:
-            asked.set()
-            assert await reader.read(1) == b""
-            left.set()
-
-        async with raw_server(serve) as url:
-            solving = asyncio.ensure_future(
-                solve(
-                    QUESTION,
-                    SelfConsistency(n=n),
-                    OpenAIEngine(base_url=url),
-                    trace=events.append,
-                )
-            )
-            await asked.wait()
-            solving.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await solving
-            await left.wait()
-
-    events: list[Any] = []
-    asyncio.run(run())
-    dropped = [event for event in events if event.event == "dropped"]
-    assert [
-        (event.why, event.usage, event.cost.cancelled_tokens) for event in dropped
-    ] == [("cancelled", None, 512)] * n
-
-
 # How many at once
 
 
-def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -> None:
-    async def run() -> None:
-        flying, peak, served = 0, 0, list[str]()
-        arrived, let = asyncio.Queue[str](), asyncio.Semaphore(0)
+@running
+async def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -> (
+    None
+):
+    flying, peak, served = 0, 0, list[str]()
+    arrived, let = asyncio.Queue[str](), asyncio.Semaphore(0)
 
-        async def serve(
-            body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            nonlocal flying, peak
-            flying, name = flying + 1, body["messages"][0]["content"]
-            peak = max(peak, flying)
-            arrived.put_nowait(name)
-            await let.acquire()
-            flying -= 1
-            served.append(name)
-            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            writer.write(
-                whole(
-                    {
-                        "choices": [choice],
-                        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
-                    }
-                )
+    async def serve(
+        body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        nonlocal flying, peak
+        flying, name = flying + 1, body["messages"][0]["content"]
+        peak = max(peak, flying)
+        arrived.put_nowait(name)
+        await let.acquire()
+        flying -= 1
+        served.append(name)
+        choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+        writer.write(
+            whole(
+                {
+                    "choices": [choice],
+                    "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+                }
             )
+        )
 
-        async with raw_server(serve) as url:
-            engine = OpenAIEngine(base_url=url, max_concurrency=3)
-            await engine.start()
-            drawing = (
-                draw(engine, Prompt.chat(f"{number:02}"), interruptible=False)
-                for number in range(9)
-            )
-            tasks = [asyncio.ensure_future(each) for each in drawing]
-            for _ in range(3):
-                await arrived.get()
-            for number in (1, 5):  # one in flight, one that waits
-                tasks[number].cancel()
-            await arrived.get()  # the one that was cancelled has left its place, though the server works on
-            for _ in range(12):
-                let.release()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        assert peak == 4
-        assert served[4:] == sorted(served[4:])
-        assert "05" not in served
-
-    asyncio.run(run())
+    async with raw_server(serve) as url:
+        engine = OpenAIEngine(base_url=url, max_concurrency=3)
+        await engine.start()
+        drawing = (
+            draw(engine, Prompt.chat(f"{number:02}"), interruptible=False)
+            for number in range(9)
+        )
+        tasks = [asyncio.ensure_future(each) for each in drawing]
+        for _ in range(3):
+            await arrived.get()
+        for number in (1, 5):  # one in flight, one that waits
+            tasks[number].cancel()
+        await (
+            arrived.get()
+        )  # the one that was cancelled has left its place, though the server works on
+        for _ in range(12):
+            let.release()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert peak == 4
+    assert served[4:] == sorted(served[4:])
+    assert "05" not in served

@@ -1,29 +1,26 @@
 """Replicas without Ray: where questions go, and what driver and replica say to each other."""
 
 import asyncio
-import pickle
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.budget import Cost
-from reasoner.engine import ConfidenceFloor, Logprobs, RenderedPrompt, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines.ray.host import (
     CallOutcome,
     Host,
     RemoteLengths,
     ToReplica,
-    packed_completion,
     packed_request,
 )
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import EngineHost
-from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
+from reasoner.types import Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running
 
@@ -93,51 +90,9 @@ REQUEST = SampleRequest(
     4,
     priority=5,
     watch=(6, 7),
-    floor=ConfidenceFloor(8, 0.5),
     interruptible=False,
     original=True,
 )
-COMPLETION = Completion(
-    PROMPT,
-    "7",
-    (1, 2),
-    "abort",
-    2,
-    Usage(1, 1, 2, 1),
-    Logprobs((-0.5,)),
-    3,
-    4,
-    "hm",
-    unclosed=True,
-    extraction=Extraction(Answer("7", "7"), Cost(1)),
-)
-
-
-def test_a_request_and_a_completion_arrive_whole() -> None:
-    own = {
-        "question_id",
-        "prompt",
-        "rendered",
-        "params",
-        "index",
-        "seed",
-        "meter",
-        "on_text",
-        "progress",
-    }
-    plain = SampleRequest("q", PROMPT, REQUEST.rendered, REQUEST.params, 3, 4)
-    assert {
-        each.name
-        for each in fields(REQUEST)
-        if getattr(REQUEST, each.name) == getattr(plain, each.name)
-    } == own
-    assert (
-        SampleRequest(*pickle.loads(pickle.dumps(packed_request(REQUEST)))) == REQUEST
-    )
-    assert (
-        Completion(PROMPT, *pickle.loads(pickle.dumps(packed_completion(COMPLETION))))
-        == COMPLETION
-    )
 
 
 @pytest.mark.parametrize("order", [(2, 3), (3, 2)])
@@ -148,7 +103,7 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the host sets it
     host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
     await host.exchange(1, [(1, "start", ())])
-    request = replace(REQUEST, floor=None, watch=())
+    request = replace(REQUEST, watch=())
     batches: dict[int, list[ToReplica]] = {
         2: [(2, "sample", (packed_request(request), False))],
         3: [2],
@@ -169,7 +124,7 @@ async def test_the_driver_learns_how_long_replies_are(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
     await host.exchange(1, [(1, "start", ())])
-    request = replace(REQUEST, floor=None, watch=())
+    request = replace(REQUEST, watch=())
     calls: list[ToReplica] = [
         (number, "sample", (packed_request(request), False)) for number in (2, 3)
     ]

@@ -7,23 +7,14 @@ from typing import Any
 
 import pytest
 
-from reasoner import (
-    Answer,
-    Budget,
-    Question,
-    SamplingParams,
-    Solution,
-    VoteState,
-    solve,
-)
+from reasoner import Answer, Question, SamplingParams, Solution, VoteState, solve
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, TraceError
+from reasoner.errors import TraceError
 from reasoner.strategy import (
     Cancel,
     Next,
     Plan,
-    Propose,
     Sample,
     Score,
     Start,
@@ -53,7 +44,6 @@ from reasoner.trace.events import (
 )
 from reasoner.types import Completion, Prompt, Rating
 from reasoner.verifier import CostMeter, Verifier
-from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 
 SHORT = SamplingParams(max_tokens=40)
@@ -183,49 +173,6 @@ class Slow(Judge):
         if candidate.index == 0:
             await asyncio.get_running_loop().create_future()
         return await Judge.score(self, question, candidate, policy, cost_meter)
-
-
-def race(question: Question) -> Plan[Answer | None]:
-    """Start eight, take the first two that agree, cancel the rest: the order of completion decides."""
-    handles = []
-    for _ in range(8):
-        handle = yield Start(Sample((question.prompt,), params=SHORT))
-        handles.append(handle)
-    tally = Tally(question.space)
-    while handles:
-        try:
-            finished = yield Next()
-        except BudgetExhausted:
-            break
-        handles.remove(finished.handle)
-        for one in finished.completions:
-            tally.add(question.read(one), index=one.index)
-        vote_state = tally.vote_state()
-        yield Propose(vote_state.leader, vote_state)
-        if vote_state.votes and vote_state.votes[0].count > 1:
-            for handle in handles:
-                yield Cancel(handle)
-            return vote_state.leader
-    return tally.vote_state().leader
-
-
-@pytest.mark.parametrize(
-    "budget", [None, Budget(tokens=90, samples=4), Budget(tokens=150)], ids=str
-)
-def test_a_race_has_the_same_winner_from_its_trace(
-    tmp_path: Path, budget: Budget | None
-) -> None:
-    for seed in range(5):
-        engine = ScriptedEngine(
-            varied, pause=jumbled(seed, lost=0.15, minimum=1), block_size=seed % 3
-        )
-        twice(
-            tmp_path / f"{seed}.jsonl",
-            engine,
-            Planned(race),
-            budget=budget,
-            seed=seed,
-        )
 
 
 def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from statistics import NormalDist, fmean
 
 import pytest
 
-from reasoner import Budget, Question, Solution, solve_many_sync, solve_sync
+from reasoner import Question, Solution, solve_many_sync, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.chains import ChainLaw
 from reasoner.engines.simulated import Law, SimulatedEngine
-from reasoner.engines.simulating.arithmetic import arithmetic
+from reasoner.engines.simulated_replies import arithmetic
 from reasoner.errors import UsageError
 from reasoner.strategy import Plan, Sample, sample
 from reasoner.testing.support import Planned, number_question
@@ -27,7 +27,7 @@ from reasoner.types import (
     ThinkingLevel,
 )
 from reasoner_strategies import BestOfN, SelfConsistency
-from reasoner_strategies._trial import Trial, trial_answer
+from reasoner_strategies.code_interpreter import trial_answer
 from reasoner_verifiers import Certainty
 from reasoner_verifiers.certainty import Measure
 from tests.helpers import auroc
@@ -342,7 +342,7 @@ def test_a_chain_in_parts_is_the_whole_chain_and_a_probe_tells_its_last_answer(
     level: int | None,
 ) -> None:
     whole = drawn(level, 8)
-    parts, probes = dict[int, list[Completion]](), dict[int, list[Trial | None]]()
+    parts, probes = dict[int, list[Completion]](), dict[int, list[Answer | None]]()
 
     def plan(question: Question) -> Plan[Answer | None]:
         prompt = question.prompt.at_level(level)
@@ -373,9 +373,7 @@ def test_a_chain_in_parts_is_the_whole_chain_and_a_probe_tells_its_last_answer(
         assert [part.usage.cached_tokens for part in parts[index]] == [
             9 * place for place in range(len(thought))
         ]
-        answers = [
-            probed.answer.text for probed in probes[index] if probed and probed.answer
-        ]
+        answers = [probed.text for probed in probes[index] if probed]
         assert len(answers) == len(thought)
         assert completion.text == f"The answer is {answers[-1]}"
 
@@ -398,7 +396,7 @@ def test_continuations_of_one_chain_differ_and_an_answer_before_it_is_known_chan
             probed = yield from trial_answer(
                 question, part.prompt.then(part), SamplingParams()
             )
-            answers.add(probed.answer.text if probed and probed.answer else "")
+            answers.add(probed.text if probed else "")
         return None
 
     run_plan(plan, thinker(thinking=1000))
@@ -451,15 +449,3 @@ def test_the_law_of_chains_fits_what_was_recorded() -> None:
             ]
             won += source.choice(top) == "right"
         assert won / len(questions) == pytest.approx(exact, abs=0.04)
-
-
-def test_chains_that_a_limit_cut_in_their_thinking_are_probed() -> None:
-    engine = SimulatedEngine(thinking=4000.0, accuracy=1.0)
-    solution = solve_sync(
-        number_question(), SelfConsistency(8), engine, budget=Budget(sequential=300)
-    )
-    assert solution.cost.sequential_tokens <= 300
-    assert any(
-        note.startswith("probed for the answer: 8 replies, cut by a limit")
-        for note in solution.notes
-    )

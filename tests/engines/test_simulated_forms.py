@@ -1,4 +1,4 @@
-"""The forms of replies of the simulated engine: JSON of a schema, calls of tools, and what a prompt says in words."""
+"""The forms of replies of the simulated engine: JSON of a schema, and calls of tools."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner import Question, SamplingParams, solve_many_sync
 from reasoner.answers.tool_calls import read_calls
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.engines.simulating.instances import instance
+from reasoner.engines.simulated_replies import instance
 from reasoner.errors import UsageError
 from reasoner.strategy import Plan, sample
 from reasoner.testing.support import Planned
@@ -226,80 +226,6 @@ def test_a_tool_is_called_where_it_must_be_or_is_named_and_each_once() -> None:
     ) == ["The answer is 7"]
 
 
-LANGCHAIN = """The output should be formatted as a JSON instance that conforms to the JSON schema below.
-
-As an example, for the schema {"properties": {"foo": {"items": {"type": "string"}}}, "required": ["foo"]}
-the object {"foo": ["bar", "baz"]} is a well-formatted instance of the schema.
-
-Here is the output schema:
-```
-{"properties": {"sum": {"title": "Sum", "type": "integer"}}, "required": ["sum"]}
-```"""
-DSPY = """[[ ## question ## ]]
-Which?
-
-Respond with the corresponding output fields, starting with the field `[[ ## answer ## ]]`, and then ending with the \
-marker for `[[ ## completed ## ]]`."""
-
-
-@pytest.mark.parametrize(
-    ("turns", "reply"),
-    [
-        (("What is 3 + 4?",), "The answer is 7"),
-        (("What is 3 + 4?\n\nReply with the number only.",), "7"),
-        (
-            ('What is 3 + 4?\n\nReturn a JSON object with the keys "sum" and "unit".',),
-            '{"sum": 7, "unit": 7}',
-        ),
-        ((Message("system", LANGCHAIN), "What is 3 + 4?"), '{"sum": 7}'),
-        (
-            ('What is 3 + 4?\n\nThe JSON schema is {"not": 1, "items": 2}.',),
-            "The answer is 7",
-        ),
-        (("What is 3 + 4?\n\nA) 6\nB) 7\nC) 8\n\nGive only the letter.",), "B"),
-        ((DSPY,), "[[ ## answer ## ]]\n7\n\n[[ ## completed ## ]]"),
-    ],
-)
-def test_a_form_that_a_prompt_asks_for_in_words_is_kept(
-    turns: tuple[Any, ...], reply: str
-) -> None:
-    options: dict[str, Any] = (
-        {"answers": ("7",)} if turns == (DSPY,) else {"accuracy": 1}
-    )
-    assert replies(*turns, **options) == [reply]
-
-
-@pytest.mark.parametrize(
-    ("asked", "options"),
-    [
-        ("Is it so? Answer yes or no.", {"yes", "no"}),
-        ("It is so: True/False? Reply with one word.", {"True", "False"}),
-        ("Which one? Only the letter.\n\nA) this\nB) that\nC) none", {"A", "B", "C"}),
-    ],
-)
-def test_one_of_the_options_is_right_as_often_as_the_accuracy_says(
-    asked: str, options: set[str]
-) -> None:
-    drawn = replies(asked, count=400, accuracy=0.8)
-    assert set(drawn) == options
-    right = max(options, key=drawn.count)
-    assert abs(drawn.count(right) / 400 - 0.8) < 0.07
-    rights = {
-        max(options, key=replies(f"Number {number}. {asked}", count=9).count)
-        for number in range(20)
-    }
-    assert rights == options
-
-
-def test_an_object_that_is_left_open_is_the_one_of_the_prompt() -> None:
-    for asked, value in (
-        ("In JSON with the keys `a` and `b`.", {"a": 7, "b": 7}),
-        ("Answer yes.", {"answer": 7}),
-    ):
-        [reply] = replies(asked, schema='{"type": "object"}', answers=("7",))
-        assert json.loads(reply) == value
-
-
 def test_a_reply_that_is_cut_is_a_beginning_without_the_answer() -> None:
     texts = set(replies("What is 3 + 4?", count=60, max_tokens=60))
     assert (
@@ -312,8 +238,3 @@ def test_a_reply_that_is_cut_is_a_beginning_without_the_answer() -> None:
             *(f"The answer is {n}" for n in (6, 7, 8, 17)),
         }
     )
-    assert {*replies("Answer only the number.", count=60, max_tokens=60)} == {
-        "",
-        "7",
-        "8",
-    }

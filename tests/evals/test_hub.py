@@ -1,6 +1,5 @@
-"""The hub over HTTP: which commit a task gets, and what a published run sends. A small server speaks the hub's protocol."""
+"""The hub over HTTP: which commit a task gets. A small server speaks the hub's protocol."""
 
-import base64
 import hashlib
 import json
 import os
@@ -10,11 +9,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from tests.evals.fabricated import VOTE, fabricate
 
 pytestmark = pytest.mark.process
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -25,11 +21,10 @@ FILES = {
 
 
 class Hub(ThreadingHTTPServer):
-    """A hub with the data set own/set, at one commit; it keeps what is posted."""
+    """A hub with the data set own/set, at one commit."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.posted: dict[str, str] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -81,28 +76,6 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.posted[self.path] = body
-        if "/preupload/" in self.path:
-            names = [file["path"] for file in json.loads(body)["files"]]
-            return self._send(
-                {
-                    "files": [
-                        {"path": name, "uploadMode": "regular", "shouldIgnore": False}
-                        for name in names
-                    ]
-                }
-            )
-        address = f"http://127.0.0.1:{self.server.server_port}/datasets/own/run"
-        return self._send(
-            {
-                "url": address,
-                "commitOid": COMMIT,
-                "commitUrl": f"{address}/commit/{COMMIT}",
-            }
-        )
-
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
@@ -142,30 +115,4 @@ def test_a_run_records_the_commit_that_it_got_also_from_the_cache(
     assert (
         said(hub, tmp_path, code, HF_HUB_OFFLINE="1")
         == f"hub own/set test @ {COMMIT} 42"
-    )
-
-
-def test_a_run_is_sent_as_a_private_data_set(hub: Hub, tmp_path: Path) -> None:
-    folder = fabricate(tmp_path / "run", [VOTE], questions=12)
-    code = f"from pathlib import Path; from reasoner_evals.runs.export import push; print(push(Path({str(folder)!r}), 'own/run')[1])"
-    assert said(hub, tmp_path, code).endswith(f"/datasets/own/run/commit/{COMMIT}")
-    created = json.loads(hub.posted["/api/repos/create"])
-    assert (created["name"], created["organization"], created["visibility"]) == (
-        "run",
-        "own",
-        "private",
-    )
-    lines = [
-        json.loads(line)
-        for line in hub.posted["/api/datasets/own/run/commit/main"].splitlines()
-    ]
-    files: dict[str, Any] = {
-        line["value"]["path"]: line["value"]["content"]
-        for line in lines
-        if line["key"] == "file"
-    }
-    assert set(files) == {"README.md", "data.parquet", "manifest.json"}
-    assert (
-        base64.b64decode(files["manifest.json"])
-        == (folder / "manifest.json").read_bytes()
     )

@@ -15,6 +15,7 @@ from reasoner.errors import BudgetExhausted, LedgerViolation
 from reasoner.execution.admission import Admission, LedgerClaim
 from reasoner.execution.gate import Gate
 from reasoner.testing.support import turns
+from tests.running import running
 
 PROMPT = 10
 
@@ -74,35 +75,33 @@ def alone(tokens: int) -> Admission:
 
 
 @pytest.mark.parametrize("asker", ["the same question", "another question"])
-def test_a_small_operation_does_not_overtake_a_large_one_that_waits(asker: str) -> None:
-    async def test() -> None:
-        _, one, other = two(Budget(tokens=100))
-        desk = Desk()
-        desk.ask(one, "first", 50)
-        desk.ask(one, "large", 80)
-        await turns()
-        desk.ask(one if asker == "the same question" else other, "small", 1)
-        await turns()
-        assert desk.names == ["first"]
-        desk.settle("first", price(0))
-        await turns()
-        assert desk.names == ["first", "large"]
+@running
+async def test_a_small_operation_does_not_overtake_a_large_one_that_waits(
+    asker: str,
+) -> None:
+    _, one, other = two(Budget(tokens=100))
+    desk = Desk()
+    desk.ask(one, "first", 50)
+    desk.ask(one, "large", 80)
+    await turns()
+    desk.ask(one if asker == "the same question" else other, "small", 1)
+    await turns()
+    assert desk.names == ["first"]
+    desk.settle("first", price(0))
+    await turns()
+    assert desk.names == ["first", "large"]
 
-    run(test)
 
-
-def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
-    async def test() -> None:
-        desk, admission = Desk(), alone(100)
-        desk.ask(admission, "a", 50)
-        desk.ask(admission, "b", 50)
-        await turns()
-        desk.settle("a", price(50))
-        await turns()
-        assert desk.admitted == [("a", 50), ("b", 100 - PROMPT - 50 - PROMPT)]
-        assert admission.ledger.reserved.tokens == 40
-
-    run(test)
+@running
+async def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
+    desk, admission = Desk(), alone(100)
+    desk.ask(admission, "a", 50)
+    desk.ask(admission, "b", 50)
+    await turns()
+    desk.settle("a", price(50))
+    await turns()
+    assert desk.admitted == [("a", 50), ("b", 100 - PROMPT - 50 - PROMPT)]
+    assert admission.ledger.reserved.tokens == 40
 
 
 def two(
@@ -138,34 +137,30 @@ def test_operations_of_all_questions_enter_in_the_order_in_which_they_came(
     run(test)
 
 
-def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
-    async def test() -> None:
-        ledger, one, other = two(Budget(tokens=100))
-        desk = Desk()
-        desk.ask(one, "a", 90)
-        called = desk.ask(one, "b", 90)
-        await turns()
-        desk.ask(other, "c", 90)
-        await turns()
-        desk.settle("a", price(0))
-        called.cancel()
-        await turns()
-        assert desk.admitted == [("a", 90), ("c", 80)]
-        assert (ledger.in_flight, desk.gate.queues) == (1, {})
-
-    run(test)
+@running
+async def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
+    ledger, one, other = two(Budget(tokens=100))
+    desk = Desk()
+    desk.ask(one, "a", 90)
+    called = desk.ask(one, "b", 90)
+    await turns()
+    desk.ask(other, "c", 90)
+    await turns()
+    desk.settle("a", price(0))
+    called.cancel()
+    await turns()
+    assert desk.admitted == [("a", 90), ("c", 80)]
+    assert (ledger.in_flight, desk.gate.queues) == (1, {})
 
 
-def test_waiters_learn_that_the_ledger_was_frozen() -> None:
-    async def test() -> None:
-        desk, admission = Desk(), alone(100)
-        desk.ask(admission, "a", 90)
-        await turns()
-        waiting = [desk.ask(admission, name, 90) for name in "bcd"]
-        await turns()
-        with pytest.raises(LedgerViolation):
-            desk.settle("a", price(500))
-        await turns()
-        assert [type(task.exception()) for task in waiting] == [LedgerViolation] * 3
-
-    run(test)
+@running
+async def test_waiters_learn_that_the_ledger_was_frozen() -> None:
+    desk, admission = Desk(), alone(100)
+    desk.ask(admission, "a", 90)
+    await turns()
+    waiting = [desk.ask(admission, name, 90) for name in "bcd"]
+    await turns()
+    with pytest.raises(LedgerViolation):
+        desk.settle("a", price(500))
+    await turns()
+    assert [type(task.exception()) for task in waiting] == [LedgerViolation] * 3

@@ -405,21 +405,6 @@ def test_a_comparer_that_fails_is_one_questions_error(
     )
 
 
-@pytest.mark.parametrize(
-    "failure", RAISED[:9:2], ids=lambda failure: type(failure).__name__
-)
-def test_an_exception_of_a_strategy_is_the_error_of_one_question(
-    failure: BaseException,
-) -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        if question.id == BAD:
-            raise failure
-        answer = yield from Single(PARAMS).plan(question)
-        return answer
-
-    check(solved(ScriptedEngine(says("7")), Planned(plan)), ReasonerError, "")
-
-
 # Traces
 
 

@@ -2,12 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import aclosing
 
 import pytest
 
-from reasoner import Budget, Question, solve_each, solve_many_sync
+from reasoner import Budget, Question, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.testing.scripted import ScriptedEngine
@@ -100,26 +98,3 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
 
 
 # One budget for all
-
-
-@pytest.mark.parametrize("arrive", [list, iter])
-def test_questions_that_were_opened_first_end_first_where_the_engine_answers_at_once(
-    arrive: Callable[[list[Question]], Iterable[Question]],
-) -> None:
-    began: list[Event] = []
-
-    def follow(event: Event) -> None:
-        if isinstance(event, Began):
-            began.append(event)
-
-    async def begun_ahead() -> list[int]:
-        stream = solve_each(
-            arrive(questions(400)),
-            SelfConsistency(8),
-            ScriptedEngine(says("7")),
-            trace=follow,
-        )
-        async with aclosing(stream) as found:
-            return [len(began) - index async for index, _ in found]
-
-    assert max(map(abs, asyncio.run(begun_ahead()))) < 100

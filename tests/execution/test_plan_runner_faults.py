@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, Solution, VoteState, solve
+from reasoner import Answer, Budget, Question, Solution, VoteState, solve
 from reasoner.engine import SampleRequest
 from reasoner.errors import (
     EngineDied,
     EngineError,
     LedgerViolation,
     PlanError,
-    PromptTooLong,
     RequestLost,
 )
 from reasoner.strategy import Next, Operation, Plan, Propose, Start
-from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import books, meter_of, says, turns
 from reasoner.trace.events import Dropped, Ended
 from reasoner.types import Completion, Usage
@@ -116,18 +115,6 @@ def test_an_error_of_the_plan_is_raised_where_it_was_made() -> None:
 
 
 # Engines
-
-
-def test_a_prompt_that_is_too_long_says_by_how_much() -> None:
-    engine = ScriptedEngine(says("7"), model=replace(MODEL, context=TOKENS - 3))
-    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine)
-    assert isinstance(run.error, PromptTooLong)
-    assert str(run.error) == (
-        f"the prompt is {TOKENS} tokens and the model's context window is {TOKENS - 3}: "
-        "shorten it by at least 4 tokens or choose a model with a longer context"
-    )
-    assert (run.solution.cost.taking(0), run.engine.usage) == (Cost(), [])
-    assert "at least 1 token or" in str(PromptTooLong(5, 5))
 
 
 def test_a_lost_request_is_drawn_again_with_the_same_seed_and_each_attempt_is_booked() -> (

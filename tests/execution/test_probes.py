@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, Solution, solve_many
+from reasoner import Answer, Budget, Question
 from reasoner.answers.asking import MAX_REPLY, copied, extraction_prompt
 from reasoner.answers.kinds import space_for
 from reasoner.engine import Continuation, SampleRequest
 from reasoner.registry import build, entries
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner.testing.scripted import THINKER
-from reasoner.testing.support import Judge, Planned, course, jumbled, traced_cost
+from reasoner.testing.support import Planned, course, jumbled, traced_cost
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
-from reasoner.trace.history import read_histories
 from reasoner.types import SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.execution.asked_model import (
@@ -28,6 +27,7 @@ from tests.execution.asked_model import (
     replayed,
     replies,
 )
+from tests.running import running
 from tests.sweeps import widths
 
 QUESTION = Question.of("How many?", space="number", id="q")
@@ -183,28 +183,6 @@ def test_cut_chains_vote_by_their_probes(cut: str, thinks: bool) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "strategy", ["single", "self_consistency:n=3", "best_of_n:n=3"]
-)
-@pytest.mark.parametrize("ended", [False, True])
-def test_cut_replies_have_one_rule_whatever_drew_them(
-    strategy: str, *, ended: bool
-) -> None:
-    cut, whole = "It is a heptad, since one and six make seven", "Answer: 8"
-    model = AskedModel(
-        replies(*([whole] if ended else []), cut), extract=lambda reply: "7"
-    )
-    built = build(
-        "strategy", f"{strategy}{',' if ':' in strategy else ':'}max_tokens=4"
-    )
-    solution = asyncio.run(answered(QUESTION, built, model.engine(), []))
-    drawn = 1 if strategy == "single" else 3
-    assert solution.answer == (
-        Answer("8", "8", "announced") if ended else Answer("7", "7", "probe")
-    )
-    assert len(model.probes) == (0 if ended else drawn)
-
-
 def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
     model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
     question = Question.of("How many?", space="number:cut=probe", id="q")
@@ -220,19 +198,6 @@ def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
     )
     assert solution.answer == Answer("7", "7", "probe")
     assert solution.cost.tokens == computed(engine) <= 300
-
-
-@pytest.mark.parametrize("limit", range(1, 90, 8))
-def test_a_limit_on_sequential_tokens_leaves_room_for_a_probe_by_default(
-    limit: int,
-) -> None:
-    model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
-    vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))
-    solution = asyncio.run(
-        answered(QUESTION, vote, model.engine(), [], budget=Budget(sequential=limit))
-    )
-    assert (limit >= 16) <= solution.cost.sequential_tokens <= limit
-    assert (solution.answer is not None) == (limit >= 48)
 
 
 @pytest.mark.parametrize("limit", range(1, 90, 8))
@@ -297,27 +262,25 @@ def test_one_of_the_labels_is_chosen_and_its_probability_is_the_confidence() -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_strategy_reads_probes_and_books_each_token(
+@running
+async def test_every_strategy_reads_probes_and_books_each_token(
     name: str, tmp_path: Path
 ) -> None:
-    async def test() -> None:
-        strategy, model, events = made(name), in_words(), list[Event]()
-        engine = model.engine(jumbled(2))
-        solution = await answered(QUESTION, strategy, engine, events)
-        assert solution.error is None
-        rated = sum(
-            event.cost.verifier_tokens for event in events if event.event == "scored"
-        )
-        assert computed(engine) + rated == solution.cost.tokens
-        assert traced_cost(events).taking(0) == solution.cost.taking(0)
-        again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
-        assert again.error is None
-        assert course(again) == course(solution)
-        only_words = AskedModel(replies("Surely a heptad."), extract=counted)
-        sure = await answered(QUESTION, strategy, only_words.engine(), [])
-        assert sure.answer == Answer("7", "7", "probe")
-
-    asyncio.run(test())
+    strategy, model, events = made(name), in_words(), list[Event]()
+    engine = model.engine(jumbled(2))
+    solution = await answered(QUESTION, strategy, engine, events)
+    assert solution.error is None
+    rated = sum(
+        event.cost.verifier_tokens for event in events if event.event == "scored"
+    )
+    assert computed(engine) + rated == solution.cost.tokens
+    assert traced_cost(events).taking(0) == solution.cost.taking(0)
+    again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
+    assert again.error is None
+    assert course(again) == course(solution)
+    only_words = AskedModel(replies("Surely a heptad."), extract=counted)
+    sure = await answered(QUESTION, strategy, only_words.engine(), [])
+    assert sure.answer == Answer("7", "7", "probe")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -341,81 +304,36 @@ def test_probes_change_no_sample(name: str) -> None:
     assert drawn("exact").items() >= drawn(None).items()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@widths("cuts", 5, 60)
-def test_killed_at_any_event_a_run_continues_and_probes_what_is_missing(
-    name: str, cuts: int
-) -> None:
-    async def continued(before: list[Event]) -> tuple[Solution, list[Event]]:
-        strategy, events = made(name), list(before)
-        [solution] = await solve_many(
-            [QUESTION],
-            strategy,
-            in_words().engine(),
-            verifier=Judge() if strategy.uses_verifier else None,
-            trace=events.append,
-            history=read_histories(before),
-        )
-        assert solution.error is None
-        assert traced_cost(events).taking(0) == solution.cost.taking(0)
-        return solution, events
-
-    async def test() -> None:
-        whole, events = await continued([])
-        drawn = [at for at, event in enumerate(events, 1) if isinstance(event, Sampled)]
-        places = range(1, len(events))
-        for cut in sorted(
-            {*drawn[:2], *random.Random(2).sample(places, min(cuts, len(places)))}
-        ):
-            again, after = await continued(events[:cut])
-            asked = [
-                (event.prompt, event.index)
-                for event in after
-                if isinstance(event, AnswerExtracted)
-            ]
-            assert len(set(asked)) == len(asked)
-            assert (again.answer, again.vote_state) == (
-                whole.answer,
-                whole.vote_state,
-            ), cut
-
-    asyncio.run(test())
-
-
 @widths("step", 11, 3)
-def test_within_any_budget_a_reply_that_is_not_probed_has_no_answer(
+@running
+async def test_within_any_budget_a_reply_that_is_not_probed_has_no_answer(
     step: int, tmp_path: Path
 ) -> None:
-    async def test() -> None:
-        strategy, refusals = SelfConsistency(n=5), 0
-        free = await answered(QUESTION, strategy, in_words().engine(), [])
-        for tokens in range(5, free.cost.tokens + step, step):
-            engine, events = in_words().engine(jumbled(tokens)), list[Event]()
-            solution = await answered(
-                QUESTION, strategy, engine, events, budget=Budget(tokens=tokens)
-            )
-            assert solution.error is None
-            assert solution.cost.tokens == computed(engine) <= tokens
-            refused = [
-                event
-                for event in events
-                if isinstance(event, AnswerExtracted) and event.error
-            ]
-            assert all(
-                event.answer is None and event.error.startswith("not asked: ")
-                for event in refused
-            )
-            note = "the budget did not suffice to probe every reply without an answer"
-            assert (note in solution.notes) == bool(refused)
-            refusals += len(refused)
-            again = await replayed(
-                QUESTION, strategy, tmp_path / f"{tokens}.jsonl", events
-            )
-            assert course(again) == course(solution)
-            assert (note in again.notes) == bool(refused)
-        assert refusals
-
-    asyncio.run(test())
+    strategy, refusals = SelfConsistency(n=5), 0
+    free = await answered(QUESTION, strategy, in_words().engine(), [])
+    for tokens in range(5, free.cost.tokens + step, step):
+        engine, events = in_words().engine(jumbled(tokens)), list[Event]()
+        solution = await answered(
+            QUESTION, strategy, engine, events, budget=Budget(tokens=tokens)
+        )
+        assert solution.error is None
+        assert solution.cost.tokens == computed(engine) <= tokens
+        refused = [
+            event
+            for event in events
+            if isinstance(event, AnswerExtracted) and event.error
+        ]
+        assert all(
+            event.answer is None and event.error.startswith("not asked: ")
+            for event in refused
+        )
+        note = "the budget did not suffice to probe every reply without an answer"
+        assert (note in solution.notes) == bool(refused)
+        refusals += len(refused)
+        again = await replayed(QUESTION, strategy, tmp_path / f"{tokens}.jsonl", events)
+        assert course(again) == course(solution)
+        assert (note in again.notes) == bool(refused)
+    assert refusals
 
 
 @pytest.mark.parametrize(

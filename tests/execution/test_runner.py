@@ -5,33 +5,15 @@ from contextlib import aclosing
 
 import pytest
 
-from reasoner import Proposal, Question, proposals, solve, solve_sync
+from reasoner import Proposal, Question, proposals, solve
 from reasoner.errors import EngineUnavailable
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import number_question, says, varied
-from reasoner.trace.events import Event
-from reasoner_strategies import Single
+from reasoner.testing.support import number_question, varied
 from tests.running import running
-
-REPLY = 5
-TOKENS = 9
 
 
 def questions(count: int) -> list[Question]:
     return [number_question(f"q{place}") for place in range(count)]
-
-
-def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
-    class Unavailable(ScriptedEngine):
-        async def start(self) -> None:
-            raise EngineUnavailable("no model: pass --model")
-
-    events: list[Event] = []
-    with pytest.raises(EngineUnavailable, match="no model"):
-        solve_sync(
-            number_question(), Single(), Unavailable(says("7")), trace=events.append
-        )
-    assert events == []
 
 
 @running

@@ -6,16 +6,13 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
+from reasoner import Answer, Budget, Question, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
-from reasoner.registry import build
 from reasoner.strategy import Next, Plan, Sample, Score, Start
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import QUESTION as ASKED
-from reasoner.testing.support import Judge, says, short, varied, verifier_for
-from reasoner.trace.events import Event, RefusableWork, Refused, Scored
-from reasoner.trace.history import read_histories
+from reasoner.testing.support import Judge, says
+from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from tests.execution.one_question import PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 
@@ -92,42 +89,6 @@ def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> No
     assert ratings[1].error.startswith("not rated: budget tokens=54")
     assert len(run.seen(Scored)) == 3
     assert run.solution.cost.tokens <= spent + 12
-
-
-def test_a_run_that_is_killed_at_any_event_tells_the_refusals_of_its_trace_as_they_were() -> (
-    None
-):
-    """A refused rating is written before the refusal of its operation, and a kill may come between."""
-    strategy, events = short(build("strategy", "beam_search")), list[Event]()
-    options: dict[str, Any] = {
-        "verifier": verifier_for(strategy),
-        "budget": Budget(tokens=300),
-    }
-    solve_sync(ASKED, strategy, ScriptedEngine(varied), trace=events.append, **options)
-    assert any(isinstance(event, Refused) for event in events)
-    for cut in range(1, len(events)):
-        after = events[:cut]
-        history = read_histories(list(after))
-        again = solve_sync(
-            ASKED,
-            strategy,
-            ScriptedEngine(varied),
-            trace=after.append,
-            history=history,
-            **options,
-        )
-        assert again.error is None
-        told = [
-            event.refusal
-            for event in after
-            if isinstance(event, RefusableWork) and event.refusal
-        ]
-        for refusal in (
-            *told,
-            *(event for event in after if isinstance(event, Refused)),
-        ):
-            assert (refusal.unit, refusal.limit) == ("tokens", 300)
-            assert refusal.needed > refusal.free
 
 
 def test_a_refusal_of_all_ratings_is_raised_into_the_plan() -> None:

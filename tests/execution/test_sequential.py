@@ -1,13 +1,10 @@
-"""Sequential tokens: where work ends on the virtual clock of its question, what counts towards it, and its limit."""
+"""Sequential tokens: where work ends on the virtual clock of its question, and what counts towards it."""
 
 import asyncio
 
-import pytest
-
-from reasoner import Answer, Budget, Question, SamplingParams, solve_many
+from reasoner import Answer, Question, SamplingParams
 from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest
-from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import (
     BRANCH,
     Plan,
@@ -21,10 +18,10 @@ from reasoner.strategy import (
 )
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge
-from reasoner.trace.events import Ended, Refused, Sampled, Scored
+from reasoner.trace.events import Ended, Sampled, Scored
 from reasoner.types import Completion, Rating, VoteState
 from reasoner.verifier import CostMeter
-from tests.execution.one_question import PROMPT, QUESTION, Run
+from tests.execution.one_question import PROMPT, Run
 
 LENGTHS = (4, 9, 6)
 """The tokens of the first sequences of a prompt, the end included."""
@@ -97,47 +94,3 @@ def test_the_longest_path_that_was_waited_for_counts() -> None:
     assert [event.cost.sequential_tokens for event in run.seen(Sampled)][:3] == [
         *LENGTHS
     ]
-
-
-def test_a_limit_shrinks_what_is_granted_and_is_never_exceeded() -> None:
-    refusals: list[BudgetExhausted] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        for _ in range(9):
-            try:
-                yield from sample(PROMPT, params=SamplingParams(max_tokens=40))
-            except BudgetExhausted as refusal:
-                refusals.append(refusal)
-                return None
-        return None
-
-    granted: list[int] = []
-
-    def script(request: SampleRequest) -> str:
-        granted.append(request.params.limit)
-        return of_length(request)
-
-    run = Run(plan, ScriptedEngine(script), budget=Budget.parse("sequential=40"))
-    assert granted == [40, 36, 27, 21, 17]
-    assert (run.solution.ended_by, run.solution.cost.sequential_tokens) == (
-        "budget",
-        32,
-    )
-    assert (
-        str(refusals[0]) == "budget sequential=40: the next operation may end after 48"
-    )
-    assert [(event.unit, event.needed) for event in run.seen(Refused)] == [
-        ("sequential", 48)
-    ]
-
-
-def test_it_is_no_limit_for_several_questions_together() -> None:
-    with pytest.raises(
-        UsageError, match="sequential=40 is no limit for several questions together"
-    ):
-        asyncio.run(
-            solve_many(
-                [QUESTION], "single", ScriptedEngine(of_length), budget="sequential=40"
-            )
-        )
-    assert Budget(tokens=8, sequential=40).divided(2) == Budget(tokens=4, sequential=40)

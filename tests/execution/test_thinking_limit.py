@@ -34,6 +34,7 @@ from reasoner.testing.support import (
 from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
+from tests.running import running
 
 THINK, CLOSE, LEAD, END, HEAD = 1, 2, 3, 0, (9,) * 5
 PROFILE = ThinkingProfile(
@@ -199,6 +200,12 @@ def test_the_second_request_continues_after_the_closing_text() -> None:
     assert traced_cost(events).taking(0) == solution.cost.taking(0)
 
 
+def test_the_second_request_ends_with_the_context_window() -> None:
+    engine = Thinker(thinks=20, context=len(HEAD) + 8 + len(CLOSING) + 3)
+    asyncio.run(run(engine, drawing(8)))
+    assert [request.params.max_tokens for request in engine.requests] == [8, 3]
+
+
 @given(st.integers(0, 20), st.integers(1, 24), st.integers(1, 40))
 def test_a_sequence_of_two_requests_is_the_one_that_an_engine_with_a_limit_draws(
     thinks: int, level: int, max_tokens: int
@@ -225,67 +232,56 @@ def test_a_sequence_of_two_requests_is_the_one_that_an_engine_with_a_limit_draws
 
 
 @pytest.mark.parametrize("thinks", [4, 20])
-def test_a_run_killed_between_the_two_requests_draws_only_the_second(
+@running
+async def test_a_run_killed_between_the_two_requests_draws_only_the_second(
     thinks: int, tmp_path: Path
 ) -> None:
-    async def test() -> None:
-        whole, events = await run(Thinker(thinks), drawing(6))
-        end = (
-            next(at for at, event in enumerate(events) if isinstance(event, Thought))
-            + 1
-        )
-        engine, later = Thinker(thinks), events[:end]
-        history = read_histories(events[:end])
-        [again] = await solve_many(
-            [QUESTION], drawing(6), engine, trace=later.append, history=history
-        )
-        assert len(engine.requests) == 1
-        assert course(again) == course(whole)
-        replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
-        replayed, copy = await run(replay, drawing(6))
-        assert course(replayed) == course(whole)
-        drawn = [
-            event.model_copy(update={"t": 0.0})
-            for event in events
-            if isinstance(event, Work)
-        ]
-        assert [
-            event.model_copy(update={"t": 0.0})
-            for event in copy
-            if isinstance(event, Work)
-        ] == drawn
-
-    asyncio.run(test())
+    whole, events = await run(Thinker(thinks), drawing(6))
+    end = next(at for at, event in enumerate(events) if isinstance(event, Thought)) + 1
+    engine, later = Thinker(thinks), events[:end]
+    history = read_histories(events[:end])
+    [again] = await solve_many(
+        [QUESTION], drawing(6), engine, trace=later.append, history=history
+    )
+    assert len(engine.requests) == 1
+    assert course(again) == course(whole)
+    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
+    replayed, copy = await run(replay, drawing(6))
+    assert course(replayed) == course(whole)
+    drawn = [
+        event.model_copy(update={"t": 0.0})
+        for event in events
+        if isinstance(event, Work)
+    ]
+    assert [
+        event.model_copy(update={"t": 0.0}) for event in copy if isinstance(event, Work)
+    ] == drawn
 
 
-def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_said(
+@running
+async def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_said(
     tmp_path: Path,
 ) -> None:
-    async def test() -> None:
-        engine = Thinker(thinks=40)
+    engine = Thinker(thinks=40)
 
-        def plan(question: Question) -> Plan[Answer | None]:
-            # What the first ones leave is taken by the first requests of the others.
-            prompt = question.prompt.at_level(30)
-            replies = yield from sample(
-                prompt, n=4, params=SamplingParams(max_tokens=60)
-            )
-            assert any(
-                completion.unclosed and question.read(completion) is None
-                for completion in replies
-            )
-            return None
-
-        solution, events = await run(engine, Planned(plan), budget=Budget(tokens=250))
-        assert solution.error is None
-        assert (
-            "cut: after thinking, the budget had no room left for an answer"
-            in solution.notes
+    def plan(question: Question) -> Plan[Answer | None]:
+        # What the first ones leave is taken by the first requests of the others.
+        prompt = question.prompt.at_level(30)
+        replies = yield from sample(prompt, n=4, params=SamplingParams(max_tokens=60))
+        assert any(
+            completion.unclosed and question.read(completion) is None
+            for completion in replies
         )
-        replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
-        assert course((await run(replay, Planned(plan)))[0]) == course(solution)
+        return None
 
-    asyncio.run(test())
+    solution, events = await run(engine, Planned(plan), budget=Budget(tokens=250))
+    assert solution.error is None
+    assert (
+        "cut: after thinking, the budget had no room left for an answer"
+        in solution.notes
+    )
+    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
+    assert course((await run(replay, Planned(plan)))[0]) == course(solution)
 
 
 def test_an_engine_that_learns_that_it_cannot_limit_thinking_is_asked_again() -> None:

@@ -1,28 +1,19 @@
 """Sampling parameters of a run: those of models that think, and schemas."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
 from reasoner import Question, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import UsageError
 from reasoner.models.defaults import THINKING_MAX_TOKENS
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.testing.scripted import MODEL, ScriptedEngine
-from reasoner.testing.support import (
-    Judge,
-    course,
-    number_question,
-    traced_cost,
-    varied,
-    write_trace,
-)
-from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
+from reasoner.testing.support import Judge, number_question, traced_cost, varied
+from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency
 
@@ -99,30 +90,6 @@ def test_every_strategy_samples_with_the_models_parameters_and_room_to_think(
         "self_consistency",
     }:
         assert f"max_tokens={THINKING_MAX_TOKENS}" in began.resolved
-
-
-def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(
-    tmp_path: Path,
-) -> None:
-    strategy = SelfConsistency(n=4, params=SamplingParams(thinking="high"))
-    solution, events, seen = run(strategy)
-    assert {each.prompt.thinking_level for each in seen} == {"high"}
-    assert [
-        event.thinking_level for event in events if isinstance(event, Prompted)
-    ] == ["high"]
-    assert len(solution.samples) == 4
-    played = solve_sync(
-        QUESTION,
-        strategy,
-        ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events))),
-    )
-    assert course(played) == course(solution)
-    assert played.cut == solution.cut
-    plain, _, _ = run(SelfConsistency(n=4))
-    levels = [
-        {each.completion.seed for each in one.samples} for one in (solution, plain)
-    ]
-    assert levels[0].isdisjoint(levels[1])
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,11 @@ MEASURES: dict[str, Callable[[Cost], float]] = {
     "generated": lambda c: c.generated_tokens + c.cancelled_tokens,
     "samples": lambda c: c.samples,
     "usd": PRICES.usd,
-    "sequential": lambda c: c.sequential_tokens,
 }
 
 
 def booked(
-    prompt: int, cached: int, generated: int, *, at: int = 0, cancelled: bool = False
+    prompt: int, cached: int, generated: int, *, cancelled: bool = False
 ) -> Cost:
     return Cost(
         prompt_tokens=prompt - cached,
@@ -60,7 +59,6 @@ def booked(
         requests=1,
         samples=1,
         flops=MODEL.flops(prompt=prompt, cached=cached, generated=generated),
-        sequential_tokens=0 if cancelled else at + generated,
     )
 
 
@@ -69,7 +67,6 @@ OF_A_LEDGER = {
     "generated": 1500,
     "samples": 12,
     "usd": 8e-3,
-    "sequential": 900,
 }
 OF_A_RUN = {
     "tokens": 500,
@@ -77,7 +74,6 @@ OF_A_RUN = {
     "samples": 20,
     "usd": 1e-3,
 }
-OF_A_QUESTION = OF_A_RUN | {"sequential": 60}
 
 
 def random_budget(source: random.Random, highest: Mapping[str, float]) -> Budget:
@@ -95,7 +91,6 @@ class Flight:
     reservation: Reservation
     prompt: int
     granted: int
-    at: int
 
 
 @dataclass
@@ -135,10 +130,9 @@ class Schedule:
     def launch(self) -> None:
         ledger = self.source.choice(self.leaves)
         prompt, cap = self.source.randint(1, 300), self.source.choice([1, 8, 64, 512])
-        at = self.source.choice([0, ledger.settled.sequential_tokens])
 
         def price(tokens: int) -> Cost:
-            return booked(prompt, 0, tokens, at=at)
+            return booked(prompt, 0, tokens)
 
         try:
             granted = ledger.fit(price, max_tokens=cap)
@@ -147,7 +141,7 @@ class Schedule:
         else:
             self.clamped += granted < cap
             self.flights.append(
-                Flight(ledger, ledger.reserve(price(granted)), prompt, granted, at)
+                Flight(ledger, ledger.reserve(price(granted)), prompt, granted)
             )
         self.check(ledger)
 
@@ -156,13 +150,12 @@ class Schedule:
         cached = self.source.choice([0, 0, self.source.randint(0, flight.prompt - 1)])
         ending = self.source.choice(["cap", "early", "aborted", "unseen", "lost"])
         if ending == "cap":
-            actual = booked(flight.prompt, cached, flight.granted, at=flight.at)
+            actual = booked(flight.prompt, cached, flight.granted)
         elif ending == "early":
             actual = booked(
                 flight.prompt,
                 cached,
                 self.source.randint(0, flight.granted),
-                at=flight.at,
             )
         elif ending == "lost":
             actual = booked(flight.prompt, 0, flight.granted, cancelled=True)
@@ -281,7 +274,7 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
         judge = Judge()
         run, each = (
             random_budget(source, OF_A_RUN),
-            random_budget(source, OF_A_QUESTION),
+            random_budget(source, OF_A_RUN),
         )
         events: list[Event] = []
         solutions = asyncio.run(
@@ -305,7 +298,6 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
             event.cost.sequential_tokens for event in events if isinstance(event, Work)
         ]
         assert total.sequential_tokens <= max(ends, default=0), seed
-        assert each.sequential is None or max(ends, default=0) <= each.sequential, seed
         assert sum(isinstance(event, Ended) for event in events) == len(solutions)
         for bound, costs in (
             (run, [total]),

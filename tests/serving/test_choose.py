@@ -196,27 +196,6 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     ].budget == Budget(tokens=99)
 
 
-def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
-    assert only(budget=5, return_response_only=False, extra_body={}).strategy.n == 5
-    job = only(model="m@vote8", budget=3)
-    assert (job.strategy.n, job.budget) == (3, Budget(samples=MAX_COUNT))
-    assert (
-        only(
-            reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2
-        ).strategy.n
-        == 2
-    )
-    for samples in (0, "x", "9" * 5000, 1025):
-        with pytest.raises(ApiError, match="budget: "):
-            chat(budget=samples)
-    with pytest.raises(ApiError, match="has no number of samples"):
-        choose(chat(model="m@refine", budget=2), offer())
-    with pytest.raises(
-        ApiError, match=r"at most 1,024 samples .* .got 3,000.: lower budget"
-    ):
-        only(reasoner={"strategy": "gen_select"}, budget=1000)
-
-
 # What the server cannot do, or a client may not
 
 
@@ -337,7 +316,7 @@ def test_a_request_has_a_ceiling_of_samples_unless_its_strategy_is_all_the_owner
     None
 ):
     wide = {"reasoner": {"strategy": "beam_search:n=64", "answer": "number"}}
-    assert only(**wide).budget == only(budget=2).budget == Budget(samples=MAX_COUNT)
+    assert only(**wide).budget == Budget(samples=MAX_COUNT)
     assert only(reasoner={**wide["reasoner"], "budget": "samples=9"}).budget == Budget(
         samples=9
     )
@@ -347,7 +326,7 @@ def test_a_request_has_a_ceiling_of_samples_unless_its_strategy_is_all_the_owner
     assert {job.budget for job in choose(chat(n=2, model="m@vote8"), offer())} == {
         Budget(samples=512)
     }
-    assert only(model="m@deepconf-low").budget is None
+    assert only(model="m@short-3").budget is None
 
 
 @pytest.mark.parametrize(

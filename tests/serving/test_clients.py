@@ -13,14 +13,10 @@ from openai.types.chat import (
 )
 from openai.types.responses import ResponseInputParam, ResponseOutputMessage
 
-from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import UnknownName
 from reasoner.serving import responses
 from reasoner.testing.scripted import THINKER, ScriptedEngine
-from reasoner.testing.support import says
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"
@@ -161,21 +157,6 @@ def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(
         assert dropped.value.param == "input[1].id"
 
 
-def test_its_hubs_clients_say_the_number_of_samples(simulated: Server) -> None:
-    with client(simulated) as asking:
-        reply = asking.chat.completions.create(
-            model="simulated",
-            messages=ASKED,
-            extra_body={"budget": 3},
-            extra_headers={"X-ITS-Budget": "2"},
-        )
-        assert (reply.model_extra or {})["reasoner"]["samples"] == 2
-        with pytest.raises(openai.BadRequestError, match="budget: "):
-            asking.chat.completions.create(
-                model="simulated", messages=ASKED, extra_headers={"X-ITS-Budget": "x"}
-            )
-
-
 def test_keys() -> None:
     with serving(SimulatedEngine(accuracy=1, tokens=10), keys={"alice": KEY}) as server:
         for wrong in ("none", "alice-012345678", KEY + "9"):
@@ -233,46 +214,3 @@ def test_a_trace_is_read_by_the_key_that_made_it() -> None:
                 httpx.post(trace, content=content, headers=form).status_code == status
             )
         assert httpx.post(trace, json={"key": KEY}).status_code == 415
-
-
-def test_reasoner_is_a_client_of_its_own_server(simulated: Server) -> None:
-    engines = [
-        OpenAIEngine(base_url=simulated.base_url, model_id=f"simulated{name}")
-        for name in ("", "@vote8", "@vote9")
-    ]
-    solution = solve_sync("What is 3 + 4?", "self_consistency:n=8", engines[0])
-    assert solution.answer
-    assert (solution.answer.text, solution.cost.samples) == ("7", 8)
-    assert solve_sync("What is 3 + 4?", "single", engines[1]).text
-    with pytest.raises(UnknownName, match="did you mean 'simulated@vote8'"):
-        solve_sync("What is 3 + 4?", "single", engines[2])
-
-
-def test_text_that_passes_through_is_streamed_as_it_comes() -> None:
-    with (
-        serving(ScriptedEngine(says("7"), model=THINKER)) as server,
-        client(server) as asking,
-    ):
-        model = "scripted thinker"
-        chunks = asking.chat.completions.create(
-            model=model, messages=ASKED, stream=True, n=2
-        )
-        deltas = [chunk.choices[0].delta for chunk in chunks]
-        assert [delta.content for delta in deltas].count(" answer") == 2
-        assert [(delta.model_extra or {}).get("reasoning") for delta in deltas].count(
-            " think"
-        ) == 2
-        response = asking.responses.create(
-            model=model, input="What is 3 + 4?", stream=True
-        )
-        pieces = [
-            event.delta
-            for event in response
-            if event.type == "response.output_text.delta"
-        ]
-        assert pieces == ["The", " answer", " is", " 7"]
-        chunks = asking.chat.completions.create(
-            model=f"{model}@vote8", messages=ASKED, stream=True
-        )
-        said = [chunk.choices[0].delta.content for chunk in chunks]
-        assert [piece for piece in said if piece] == ["The answer is 7"]

@@ -31,6 +31,7 @@ queue = 0
 max_budget = "tokens=100k,seconds=60"
 body_bytes = 1000
 body_seconds = 2.5
+drain_seconds = 7
 
 [keys]
 alice = "alice-0123456789"
@@ -55,6 +56,7 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
         max_budget=Budget(tokens=100_000, seconds=60),
         body_bytes=1000,
         body_seconds=2.5,
+        drain_seconds=7,
     )
     keys = Keys(settings.keys)
     assert [keys.client(f"Bearer {name}-0123456789") for name in ("alice", "bob")] == [
@@ -62,9 +64,7 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
         "bob",
     ]
     assert "0123456789" not in repr(settings)
-    offer = make_offer(
-        settings, strategy="best_of_n", verifier="strict", answer="number"
-    )
+    offer = make_offer(settings, strategy="best_of_n", verifier="strict")
     careful = alias(
         "self_consistency:n=32",
         answer="number",
@@ -72,7 +72,7 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
         description="a vote of 32",
     )
     assert offer.aliases == {**default_aliases(), "careful": careful}
-    assert offer.default == alias("best_of_n", verifier="strict", answer="number")
+    assert offer.default == alias("best_of_n", verifier="strict")
     assert {name: spec_of(verifier) for name, verifier in offer.verifiers.items()} == {
         "certainty": "certainty",
         "strict": "certainty:measure=self_certainty",

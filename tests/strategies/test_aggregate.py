@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
-from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
+from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import number_question
 
 QUESTION = number_question()
@@ -101,30 +100,3 @@ def test_a_reply_without_an_answer_leaves_its_slot_to_the_vote_of_its_group() ->
         assert lost.answer is not None
         assert lost.answer.key == "8"
     assert solved("aggregate", " " * 8, nine)[0].answer is None
-
-
-def test_the_end_of_a_budget_in_a_round_leaves_the_other_places_as_they_are() -> None:
-    solution, _ = solved("aggregate:n=4,k=4,rounds=1", "7788", nine, budget=5)
-    assert (solution.ended_by, solution.cost.samples) == ("budget", 5)
-    weights = {
-        vote.answer.key: round(vote.weight) for vote in solution.vote_state.votes
-    }
-    assert weights["9"] == 1
-    assert sum(weights.values()) == 4
-
-
-def test_a_small_window_shows_fewer_candidates_and_says_so() -> None:
-    def long(request: SampleRequest, _: list[str]) -> str:
-        return f"{'so it goes on ' * 40}the answer is {8 + request.index % 2}"
-
-    spec, model = "aggregate:n=4,k=4,rounds=2", replace(MODEL, context=700)
-    solution, shown = solved(spec, "7788", long, model=model)
-    assert [len(group) for group in shown] == [4] * 4 + [2] * 4
-    assert (
-        "round 2: 4 of 4 groups show fewer candidates, to fit the window"
-        in solution.remarks
-    )
-    assert (
-        solution.remarks[0]
-        == "round 1: 1 of 2 first answers alive, the leader in 2 of 4 slots, 0 groups agreed"
-    )

@@ -4,14 +4,16 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from reasoner.strategy import Propose, Sample, Score
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Answer, Completion, Logprobs, VoteState
+from reasoner_strategies._search.steps import Path
 from reasoner_strategies._voting.pool import RunningVote
-from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
+from reasoner_strategies.mcts import C_BASE, Mcts, Node, prior
 from tests.strategies.driving import REFUSED, Course, Running, follow, rating
 from tests.sweeps import widths
 
@@ -173,64 +175,57 @@ def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(seeds: int) 
 # The rules of the tree
 
 
-def published() -> Tree:
+C_INIT = 1.25
+
+
+def node(parent: Node | None, value: float, prior: float = 1.0, **counts: Any) -> Node:
+    return Node(Path(QUESTION.prompt), parent, value, prior, **counts)
+
+
+def published() -> tuple[Node, list[Node]]:
     """Ten visits, and three children: (visits, mean, prior)."""
-    root = Node(None, 0.5, visits=10, total=5.5)
+    root = node(None, 0.5, visits=10, total=5.5)
     rows = ((5, 0.6, 0.5), (4, 0.5, 0.3), (0, 0.0, 0.2))
-    root.children = tuple(
-        Node(root, 0.55, prior, visits=n, total=n * mean) for n, mean, prior in rows
-    )
-    return Tree(1.25, root)
+    children = [
+        node(root, 0.55, prior, visits=n, total=n * mean) for n, mean, prior in rows
+    ]
+    root.children = children
+    return root, children
 
 
-def score_of(tree: Tree, child: Node) -> float:
+def score_of(root: Node, child: Node) -> float:
     """What the rules give a child: the mean at which a rival without a prior ties with it."""
     low, high = 0.0, 4.0
     for _ in range(40):
         middle = (low + high) / 2
-        rival = Node(tree.root, 0, 0.0, visits=1, total=middle)
-        tree.root.children = (rival, child)
-        low, high = (middle, high) if tree.best(tree.root) is child else (low, middle)
+        root.children = (node(root, 0, 0.0, visits=1, total=middle), child)
+        low, high = (middle, high) if root.best(C_INIT) is child else (low, middle)
     return low
 
 
 def test_the_published_scores_and_the_pick() -> None:
-    tree = published()
-    children = tree.root.children
-    assert tree.exploration(10) == pytest.approx(1.250560, abs=1e-6)
-    assert tree.select() is children[2]
-    assert [score_of(tree, child) for child in children] == pytest.approx(
+    root, children = published()
+    assert root.leaf(C_INIT) is children[2]
+    assert [score_of(root, child) for child in children] == pytest.approx(
         [0.92955, 0.73728, 1.34092], abs=1e-5
     )
     children[2].value = 0.0
-    assert score_of(tree, children[2]) == pytest.approx(0.79092, abs=1e-5)
+    assert score_of(root, children[2]) == pytest.approx(0.79092, abs=1e-5)
 
 
-def test_uct_needs_no_prior() -> None:
-    """Its scores are .6 + 1.25 sqrt(ln 10 / 5) = 1.44826, 1.44839 and 2.44679; PUCT prefers the first to the second."""
-    tree = published()
-    tree.select_by = "uct"
-    assert tree.select() is tree.root.children[2]
-    tree.root.children[2].ready = 0
-    assert tree.select() is tree.root.children[1]
-    tree.select_by = "puct"
-    assert tree.select() is tree.root.children[0]
-
-
-def test_a_pending_visit_counts_as_one_of_value_0() -> None:
-    tree = published()
-    first = tree.root.children[0]
-    first.pending = tree.root.pending = 1
-    assert score_of(tree, first) == pytest.approx(0.79626, abs=1e-5)
+def test_a_simulation_that_runs_counts_as_a_visit_of_value_0() -> None:
+    root, [first, *_] = published()
+    first.back_up(1)
+    assert (root.visits, root.total, first.visits, first.total) == (11, 5.5, 6, 3.0)
+    assert score_of(root, first) == pytest.approx(0.79627, abs=1e-5)
 
 
 def test_equal_children_are_visited_in_launch_order() -> None:
-    tree = published()
-    tree.root.children = tuple(Node(tree.root, 0.5, 0.25) for _ in range(4))
-    tree.root.visits = 0
-    assert tree.select() is tree.root.children[0]
-    tree.root.children[0].ready = 0
-    assert tree.select() is tree.root.children[1]
+    root, _ = published()
+    root.children, root.visits = [node(root, 0.5, 0.25) for _ in range(4)], 0
+    assert root.leaf(C_INIT) is root.children[0]
+    root.children[0].ready = False
+    assert root.leaf(C_INIT) is root.children[1]
 
 
 # In flight

@@ -68,17 +68,6 @@ def test_a_review_ends_it_or_asks_for_another_version() -> None:
         assert kinds(course) == ["version", *["review", "version"] * rounds]
 
 
-@pytest.mark.parametrize(
-    "review", ["", "It is not correct", "Verdict: correct or wrong", "correct"]
-)
-def test_a_review_without_a_verdict_finds_fault(review: str) -> None:
-    assert kinds(refined(Refine(1, "self", params=PARAMS), "78", review=review)) == [
-        "version",
-        "review",
-        "version",
-    ]
-
-
 @pytest.mark.parametrize("critic", ["self", "verifier"])
 @pytest.mark.parametrize(
     "version", ["-", completion("The answer is 7", finish="length")]

@@ -8,31 +8,19 @@ from typing import Any
 
 import pytest
 
-from reasoner import solve_sync
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
-from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import completion, number_question
-from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.types import Completion, SamplingParams
-from reasoner_strategies._search.steps import Path
-from reasoner_strategies.tree_of_thoughts import (
-    JUDGEMENT_TOKENS,
-    TreeOfThoughts,
-    _TreeSearch,
-)
+from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
-_SHOWN = re.compile(
-    r"not be finished yet:\n\n(.*)\n\nDo not continue (?:it|them)\.", re.DOTALL
-)
-_ATTEMPT = re.compile(r"Attempt \d+:\n(.*?)(?=\n\nAttempt \d+:\n|\Z)", re.DOTALL)
+_SHOWN = re.compile(r"not be finished yet:\n\n(.*)\n\nDo not continue it\.", re.DOTALL)
 
 Grow = Callable[[str, int], str]
 """The thought at a place in a state: an answer ends its chain."""
 Judge = Callable[[str, int], str]
-"""What the model says of a state, or of several, when it is asked for the nth time."""
+"""What the model says of a state when it is asked for the nth time."""
 
 
 def letters(
@@ -54,10 +42,9 @@ def path_of(shown: str) -> str:
 
 @dataclass(slots=True)
 class Thoughts(Course):
-    """A course, and the states that the model was asked about: one by one, or listed together."""
+    """A course, and the states that the model was asked about."""
 
     judged: list[str] = field(default_factory=list)
-    polls: list[list[str]] = field(default_factory=list)
 
     @property
     def grown(self) -> list[Sample]:
@@ -83,12 +70,8 @@ def drive(
         for prompt in op.prompts:
             [shown] = _SHOWN.findall(prompt.messages[-1].content)
             for time in range(op.n):
-                if listed := [path_of(attempt) for attempt in _ATTEMPT.findall(shown)]:
-                    course.polls.append(listed)
-                    said = judge("|".join(listed), len(course.polls) - 1)
-                else:
-                    course.judged.append(path_of(shown))
-                    said = judge(path_of(shown), time)
+                course.judged.append(path_of(shown))
+                said = judge(path_of(shown), time)
                 made.append(completion(said, index=time, prompt=prompt))
         return made
 
@@ -189,33 +172,6 @@ def test_a_state_is_worth_the_sum_of_its_verdicts(
     ]
 
 
-def test_a_vote_shows_all_candidates_each_time_in_another_order() -> None:
-    def favour(shown: str, poll: int) -> str:
-        listed = shown.split("|")
-        liked = next((state for state in ("c", "cb", "ca") if state in listed), None)
-        return f"They differ.\nBest: {listed.index(liked) + 1}" if liked else "none"
-
-    course = drive(letters(2), favour, k=4, b=2, n_eval=6, evaluate="vote")
-    assert course.visited == ["", "c", "a"]
-    first = {tuple(poll) for poll in course.polls[:6]}
-    assert {tuple(sorted(poll)) for poll in first} == {("a", "b", "c", "d")}
-    assert len(first) > 2
-    assert (len(course.polls[6]), course.judged) == (8, [])
-
-
-def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
-    def judge(shown: str, poll: int) -> str:
-        wanted = ["b", "b", "a", "x"][poll]
-        return (
-            f"Best: {1 + shown.split('|').index(wanted)}"
-            if wanted in shown
-            else "Best: 9"
-        )
-
-    course = drive(letters(1, keyed), judge, k=3, n_eval=4, evaluate="vote")
-    assert course.weights == {"7": 1, "8": 2, "9": 0}
-
-
 def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     params = SamplingParams(temperature=0.4, top_p=0.9, stop=("@",), max_tokens=9000)
     course = drive(
@@ -237,44 +193,3 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
         assert 4000 < len(message.content) < 5000
     assert {op.reserve for op in course.samples} == {128}
     assert {op.params.temperature for op in course.grown} == {0.4}
-
-
-# Proposals
-
-
-def test_steps_that_a_reply_lists_are_appended_and_the_last_step_is_drawn() -> None:
-    """Two levels of proposals, of which the first two lines count, then the rest of each chain that is kept."""
-
-    def says(request: SampleRequest) -> str:
-        if "Propose different" in request.prompt.messages[-1].content:
-            return "\n a\na\nb\n\nc\n"
-        return (
-            "Verdict: likely"
-            if "Verdict" in request.prompt.messages[-1].content
-            else "The answer is 7"
-        )
-
-    events: list[Event] = []
-    strategy = TreeOfThoughts(b=3, k=2, n_eval=1, generate="propose", max_steps=3)
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(says), trace=events.append)
-    assert solution.answer
-    forced = {event.text for event in events if isinstance(event, Prefilled)}
-    assert forced == {"a", "b", "\na", "\nb", "\n"}
-    chains = [event for event in events if isinstance(event, Sampled) and event.answer]
-    assert len(chains) == 3
-    assert solution.text == "a\na\nThe answer is 7"
-
-
-def test_sampled_selection_is_in_proportion_to_the_values() -> None:
-    draws = Counter(_drawn(f"q{number}") for number in range(2000))
-    assert 0.93 < draws[1] / 2000 < 0.975  # 20 / 21 = 0.952
-
-
-def _drawn(id: str) -> int:
-    search = _TreeSearch(TreeOfThoughts(b=1, select="sample"), number_question(id))
-    states = [
-        Path(QUESTION.prompt, value=value, order=order)
-        for order, value in ((1, 20.0), (2, 1.0))
-    ]
-    [state] = search._sampled(states)
-    return state.order

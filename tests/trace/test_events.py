@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import pytest
 
-from reasoner import Cost, solve_sync
+from reasoner import Cost
 from reasoner.errors import BudgetExhausted, DamagedLine, TraceError, UsageError
-from reasoner.testing.scripted import MODEL, ScriptedEngine
-from reasoner.testing.support import number_question, says, write_trace
+from reasoner.testing.scripted import MODEL
+from reasoner.testing.support import write_trace
 from reasoner.trace import events as kinds
 from reasoner.trace.events import (
     Began,
@@ -28,7 +28,6 @@ from reasoner.trace.events import (
     read_trace,
 )
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
-from reasoner_strategies import SelfConsistency
 from tests.helpers import answer, without_checksums
 
 COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
@@ -235,38 +234,6 @@ def test_files_that_cannot_be_read_or_written_say_why(tmp_path: Path) -> None:
     for name in ("t.jsonl.zst", "t.jsonl.xz", "t.bz2"):
         with pytest.raises(UsageError, match=r"it can be compressed as \.gz only"):
             TraceWriter(tmp_path / name)
-
-
-FULL = Path("/dev/full")
-full_disk = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-
-
-@full_disk
-def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(
-    tmp_path: Path,
-) -> None:
-    writer, full = TraceWriter(tmp_path / "t.jsonl"), TraceWriter(FULL)
-    seen: list[Event] = []
-
-    def filling(event: Event) -> None:
-        seen.append(event)
-        (full if sum(isinstance(one, Proposed) for one in seen) > 2 else writer)(event)
-
-    solution = solve_sync(
-        number_question(),
-        SelfConsistency(n=6),
-        ScriptedEngine(says("7")),
-        trace=filling,
-    )
-    assert isinstance(solution.error, TraceError)
-    assert solution.ended_by == "error"
-    assert solution.answer is not None
-    assert solution.answer.key == "7"
-    assert solution.cost.samples >= 2
-    with pytest.raises(TraceError):
-        full.close()
-    writer.close()
-    assert sum(isinstance(event, Proposed) for event in read_trace(writer.path)) == 2
 
 
 def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:

@@ -60,8 +60,6 @@ DIVERGENCE = 0.5108256
         (LIKELIHOOD, logs(0.5, 0.125), 0.25),
         (LIKELIHOOD, Logprobs((-0.0,) * 5), 1),
         (LIKELIHOOD, Logprobs((1e-9,)), 1),
-        (Certainty("tail_likelihood", window=2), logs(0.1, 0.1, 0.5, 0.125), 0.25),
-        (Certainty("tail_likelihood", window=9), logs(0.5, 0.125), 0.25),
         (Certainty("self_certainty", 2), peaked((0.9, 0.1)), 1 - math.exp(-DIVERGENCE)),
         (
             Certainty("self_certainty", 2),
@@ -71,12 +69,9 @@ DIVERGENCE = 0.5108256
         # Renormalised: what the alternatives left out hold together does not matter, nor those beyond `top_k`.
         (Certainty("self_certainty", 5), peaked((0.1 / 5,) * 5), 0),
         (Certainty("self_certainty", 2), peaked((0.4, 0.4, 0.1, 0.05, 0.05)), 0),
-        # Groups of three: 2, 2, 3, 4, 5, ...; of eight groups, a tenth is one of them.
+        # Groups of three: 2, 2, 3, 4, 5, ...
         (Certainty("lowest_group", 2, 3), confident(*TOKENS), 1 - math.log(2) / 2),
-        (Certainty("tail_group", 2, 3), confident(*TOKENS), 1 - math.log(2) / 5),
-        (Certainty("bottom_10", 2, 3), confident(*TOKENS), 1 - math.log(2) / 2),
-        (Certainty("mean", 2, 3), confident(*TOKENS), 1 - math.log(2) / 4),
-        (Certainty("bottom_10", 2, 1), confident(*range(1, 21)), 1 - math.log(2) / 1.5),
+        (Certainty("lowest_group", 2, 99), confident(*TOKENS), 1 - math.log(2) / 4),
     ],
 )
 def test_each_measure_has_its_closed_form(
@@ -90,8 +85,6 @@ LACKING = Logprobs((-0.19, -0.2), ((-0.19, -2.31), (-0.2, NO_LOGPROB)))
 MEASURES: tuple[Measure, ...] = (
     "self_certainty",
     "lowest_group",
-    "bottom_10",
-    "tail_group",
 )
 
 

@@ -14,7 +14,7 @@ from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
 from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import as_written, build, options_of
 from reasoner.specs import CheckedOptions, Count, Length, OpenOptions, Share, Spec
-from reasoner.system.threads import in_daemon
+from reasoner.system.child_processes import in_daemon
 from reasoner.types import FALLBACK, NO_THINKING, ONE_TOKEN, ThinkingLevel
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.requests import ask

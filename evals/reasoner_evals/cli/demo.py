@@ -16,7 +16,6 @@ def command(
     model: str | None,
     engine: str | None,
     base_url: str | None,
-    prices: str | None,
 ) -> int:
     """Take a tour of a minute: an answer, a vote, and their price.
 
@@ -25,7 +24,7 @@ def command(
 
     Exit codes: 0 the tour ended; 2 usage; 4 engine or model failure; 130 interrupted.
     """
-    from reasoner.cli.given import GivenOptions, read_prices, server_address
+    from reasoner.cli.given import GivenOptions, server_address
     from reasoner.cli.progress import Display
     from reasoner.engines.vllm.build import installed_build
     from reasoner_evals.cli.tour import Tour
@@ -36,7 +35,6 @@ def command(
     return Tour(
         engine=GivenOptions(engine=engine, model=model, base_url=base_url).to_engine(),
         display=Display(Terminal()),
-        prices=read_prices(prices, []),
         flags="".join(
             f" {name} {shlex.quote(value)}" for name, value in typed.items() if value
         ),

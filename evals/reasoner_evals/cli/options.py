@@ -10,6 +10,7 @@ import click
 
 from reasoner.cli.options import (
     COLUMNS,
+    PRICES,
     SPEC,
     UNSANDBOXED,
     VERIFIER,
@@ -43,7 +44,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
             metavar="AMOUNT,...",
             section="Strategy",
             help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. Pools of samples "
-            "take only sequential=N.  [default: no limit]",
+            "take none.  [default: no limit]",
         ),
         option(
             "--seeds",
@@ -68,6 +69,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
         ),
         COLUMNS,
         engine_options,
+        PRICES,
     )
 
 

@@ -1,7 +1,6 @@
 """What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,8 +35,6 @@ class TaskTally:
     """Those of `tokens` that probes computed."""
     sequential: int = 0
     """The sum over questions of the sequential tokens of each."""
-    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=1 << 13))
-    """The generated tokens of the latest samples of this session."""
     samples_before: int = 0
     """Samples that earlier sessions drew for unfinished questions."""
     fresh_samples: int = 0
@@ -108,8 +105,6 @@ class TaskTally:
     def paid(self, cost: Cost) -> None:
         """Count what a piece of work cost."""
         self.now += cost
-        if cost.samples:
-            self.lengths.append(cost.generated_tokens)
 
     def check(self, now: float, seconds: float, replies: int) -> None:
         """Count a check of this many replies that ends now and took `seconds`, with its wait for a processor."""
@@ -117,15 +112,14 @@ class TaskTally:
         self.checking += min(seconds, now - self.checked)
         self.checked = now
 
-    def left(self, now: float, running: Sequence[int] = ()) -> float | None:
+    def left(self, now: float) -> float | None:
         """Seconds to the end of the arm, at this session's rates of tokens and of checks; None before one is known.
 
-        `running` are the tokens of each sequence in flight so far, where the engine knows them. Tokens and checks are
-        computed side by side, so the slower of the two decides.
+        Tokens and checks are computed side by side, so the slower of the two decides.
         """
         if self.began is None or self.ended is not None or self.done >= self.total:
             return None
-        work = (now - self.began, self._share(running)), (self.checking, self._checked)
+        work = (now - self.began, self._share), (self.checking, self._checked)
         known = [
             seconds * (1 - share) / share
             for seconds, share in work
@@ -138,24 +132,21 @@ class TaskTally:
         """The samples of questions that are not finished, of all sessions."""
         return max(self.samples_before + self.now.samples - self.fresh_samples, 0)
 
-    def _share(self, running: Sequence[int]) -> float:
-        """How much of this session's tokens is generated; 0 where that is not known.
+    @property
+    def _share(self) -> float:
+        """How much of this session's work is done; 0 where that is not known.
 
-        A pool's samples are of an expected length; other work is expected to cost what a finished question did.
+        With recorded samples it is their share; other work is expected to cost what a finished question did.
         """
         fresh, todo = self.done - self.earlier, self.total - self.earlier
-        if self.arm.pool and self.lengths:
-            from reasoner_evals.stats.lengths import expected_length
-
-            tokens = self.now.generated_tokens + sum(running)
-            samples = max(todo * self.arm.pool - self.samples_before, 1)
-            expected = samples * expected_length(self.lengths, running)
+        if self.arm.pool:
+            done: float = self.now.samples
+            expected: float = max(todo * self.arm.pool - self.samples_before, 1)
         elif fresh:
-            tokens = self.now.tokens + sum(running)
-            expected = todo * self.fresh_tokens / fresh
+            done, expected = self.now.tokens, todo * self.fresh_tokens / fresh
         else:
             return 0.0
-        return max(min(tokens / max(expected, 1.0), 1.0), fresh / todo)
+        return max(min(done / max(expected, 1.0), 1.0), fresh / todo)
 
     @property
     def _checked(self) -> float:
@@ -263,7 +254,7 @@ class EvalProgress(Display):
         return one_line(" · ".join(parts))
 
     def _line(self, tally: TaskTally, now: float) -> str:
-        left = tally.left(now, self.in_flight)
+        left = tally.left(now)
         parts = [f"{tally.done} of {tally.total}"]
         parts += [f"{clock(left)} left"] if left is not None else []
         parts += [counted(tally.errors, "error")] if tally.errors else []

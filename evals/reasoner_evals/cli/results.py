@@ -11,7 +11,6 @@ from reasoner.cli.commands import Command, Group
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option, option
 from reasoner.cli.terminal import ANSWERED, Terminal, columns, guarded, labelled
 from reasoner.errors import UsageError
-from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted
 
 
@@ -65,16 +64,12 @@ def _side(name: str) -> tuple[Path, str]:
 @click.option(
     "--out",
     type=PATH,
+    required=True,
     metavar="FILE",
     help="Table to write; its name ends in .parquet or .csv.",
 )
-@click.option(
-    "--push",
-    metavar="ORG/NAME",
-    help="Data set of the hub to publish the table as, with a card. A new one is private.",
-)
 @guarded
-def export(run: Path, out: Path | None, push: str | None) -> int:
+def export(run: Path, out: Path) -> int:
     """Write RUN as one table.
 
     RUN is a folder that `reasoner eval` wrote. The table has one row per reply and one per final answer. Answers that
@@ -82,15 +77,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
     """
     from reasoner_evals.runs import export as exporting
 
-    if (out is None) == (push is None):
-        raise UsageError("give one of --out FILE and --push ORG/NAME")
-    terminal = Terminal()
-    if out:
-        terminal.say(f"{counted(exporting.export(run, out), 'row')} in {out}")
-    else:
-        require_extra("eval", "--push")
-        rows, address = exporting.push(run, str(push))
-        terminal.say(f"{counted(rows, 'row')} in {address}")
+    Terminal().say(f"{counted(exporting.export(run, out), 'row')} in {out}")
     return ANSWERED
 
 

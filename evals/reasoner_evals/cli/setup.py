@@ -125,11 +125,7 @@ def set_up(options: RunOptions) -> RunSetup:
         )
     strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
-    totals = (
-        tuple(total.together() for total in read_budgets(options.totals))
-        if options.totals is not None
-        else ()
-    )
+    totals = read_budgets(options.totals) if options.totals is not None else ()
     prices = read_prices(options.prices, (*budgets, *totals))
     if options.reuse is not None:
         read_manifest(RunFolder(options.reuse))  # before a model is loaded

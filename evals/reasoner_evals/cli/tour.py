@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from reasoner import Cost, Prices, build, solve_many
+from reasoner import Cost, build, solve_many
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import ANSWERED, columns
 from reasoner.engine import Engine
@@ -57,7 +57,6 @@ reasoner serve{flags}"""
 class Tour(EngineRun):
     """The tour on one engine."""
 
-    prices: Prices | None
     flags: str
     """Those of the engine, for the commands to type next."""
     story: list[Text] = field(default_factory=list)
@@ -111,7 +110,6 @@ class Tour(EngineRun):
                 Text(
                     f"{name:13} {marks[-1]} {right} of {len(items)} right ({low:.0f} to {high:.0f} %), "
                     f"{cost.tokens / len(items):,.0f} tokens"
-                    + (f", ${self.prices.usd(cost):.6f}" if self.prices else "")
                 )
             )
         pairs, (first, *_, last) = (

@@ -34,13 +34,6 @@ from reasoner_evals.cli.options import command_line
     "size]",
 )
 @option(
-    "--seconds",
-    type=float,
-    metavar="S",
-    section="Strategy",
-    help="Seconds that a question may take when it is asked alone, instead of --tokens.",
-)
-@option(
     "-s",
     "--strategy",
     "strategies",
@@ -90,14 +83,8 @@ from reasoner_evals.cli.options import command_line
     type=PATH,
     required=True,
     metavar="FILE",
-    help="Settings file to write, for --settings of other commands. A page and a profile lie beside it.",
-)
-@option(
-    "--runs",
-    type=PATH,
-    metavar="DIR",
-    help="Folder of the race. An interrupted race in it continues.  [default: --out without its "
-    "ending]",
+    help="Settings file to write, for --settings of other commands. Beside it lie a page, a profile, and the folder of "
+    "the race, which an interrupted race continues.",
 )
 @json_option("the verdict, the forecast and the candidates")
 @QUIET
@@ -105,12 +92,10 @@ from reasoner_evals.cli.options import command_line
 def command(
     task: str,
     tokens: str | None,
-    seconds: float | None,
     judge_on: str | None,
     spend: str | None,
     bins: str,
     out: Path,
-    runs: Path | None,
     as_json: bool,
     quiet: bool,
     seed: int,
@@ -122,10 +107,9 @@ def command(
 
     All candidates race on two thirds of the questions, in rounds. A candidate leaves when another one is shown to be
     more accurate, or as accurate for less. The other third judges the chosen one, against one sample and a plain vote
-    of the same cost. The result is a file of settings, a page, a forecast, and a profile for --risk and
-    --abstain-below.
+    of the same cost. The result is a file of settings, a page, a forecast, and a profile for the strategy auto.
 
-    Without --tokens and --seconds none leaves: the strategies that you name, each with a size, answer all questions.
+    Without --tokens none leaves: the strategies that you name, each with a size, answer all questions.
     The profile then rests on all of them.
 
     The same command continues a race that was interrupted, without asking anything twice.
@@ -141,12 +125,10 @@ def command(
     setup = prepared(
         options,
         tokens=tokens,
-        seconds=seconds,
         judge_on=judge_on,
         spend=spend,
         bins=bins,
         seed=seed,
-        folder=runs or out.with_suffix(""),
         out=out,
     )
     with locked_race(setup) as sizes:

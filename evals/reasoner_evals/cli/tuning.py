@@ -12,20 +12,18 @@ from typing import Final, NamedTuple
 import numpy as np
 from pydantic import BaseModel
 
-from reasoner import Budget, Prices
-from reasoner.cli.given import read_prices
+from reasoner import Budget
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import ANSWERED, USAGE
 from reasoner.engine import Engine, EngineError
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import TraceError, UsageError, require
+from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import check_free, write_whole, writing
 from reasoner.journal.lines import DAMAGED, sealed_line
 from reasoner.registry import build, expanded, spec_of
 from reasoner.system.files import read_whole
 from reasoner.system.machine import require_extra
-from reasoner.system.printing import printable
-from reasoner.system.redaction import without_secrets
+from reasoner.system.printing import printable, without_secrets
 from reasoner.verifier import Verifier
 from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
 from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
@@ -40,7 +38,6 @@ from reasoner_evals.tuning.candidates import (
     Sizes,
     baselines,
     free_verifier,
-    pace_of,
     price_of,
     sized,
     strategies_for,
@@ -54,7 +51,7 @@ from reasoner_evals.tuning.sizes import SIZES, read_tokens
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
-ANOTHER: Final = "give --runs another folder"
+ANOTHER: Final = "give --out another name"
 
 
 class _Setup(Kept):
@@ -90,13 +87,11 @@ class Tuning:
     strategies: tuple[str, ...]
     engine: Engine
     verifier: Verifier | None
-    goal: Budget
-    """Tokens or seconds of a question. Without any there is no race: all candidates answer all questions."""
+    goal: int | None
+    """Tokens of a question. Without any there is no race: all candidates answer all questions."""
     binning: Binning
     spend: int | None
     seed: int
-    prices: Prices | None
-    folder: Path
     out: Path
     options: RunOptions
 
@@ -104,6 +99,11 @@ class Tuning:
     def questions(self) -> int:
         """How many race and judge."""
         return len(self.sides.race) + len(self.sides.judge)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the race, beside the settings."""
+        return self.out.with_suffix("")
 
     @property
     def file(self) -> Path:
@@ -122,7 +122,7 @@ class Tuning:
             engine=without_secrets(spec_of(self.engine)),
             verifier=spec_of(self.verifier) if self.verifier else "",
             strategies=self.strategies,
-            budget=str(self.goal),
+            budget=str(Budget(tokens=self.goal)),
             spend=self.spend,
             seed=self.seed,
         )
@@ -132,12 +132,10 @@ def prepared(
     options: RunOptions,
     *,
     tokens: str | None,
-    seconds: float | None,
     judge_on: str | None,
     spend: str | None,
     bins: str,
     seed: int,
-    folder: Path,
     out: Path,
 ) -> Tuning:
     """The race that the options describe.
@@ -146,8 +144,8 @@ def prepared(
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
     require_extra("eval", "tuning")
-    goal = _goal(tokens, seconds)
-    if folder == out or out.suffix != ".toml":
+    goal = None if tokens is None else read_tokens(tokens, "--tokens")
+    if out.suffix != ".toml":
         raise UsageError(
             f"--out {out} must be a file that ends in .toml, as in tuned.toml"
         )
@@ -167,7 +165,7 @@ def prepared(
     )
     options = replace(options, verifier=options.verifier or free or None)
     strategies = options.with_sampling(named)
-    if not str(goal):
+    if goal is None:
         _check_sizes(strategies, spend)
     verifier = verifier_of(options, strategies, engine)
     if judge_on is None:
@@ -190,21 +188,9 @@ def prepared(
         binning=Binning.parse(bins),
         spend=None if spend is None else read_tokens(spend, "--spend"),
         seed=seed,
-        prices=read_prices(options.prices, []),
-        folder=folder,
         out=out,
         options=options,
     )
-
-
-def _goal(tokens: str | None, seconds: float | None) -> Budget:
-    """The budget of a question. Raises UsageError: both are given, or one is out of range."""
-    if seconds is not None:
-        if tokens is not None:
-            raise UsageError("--tokens and --seconds limit the same: keep one")
-        require(seconds, "--seconds", above=0, below=math.inf)
-        return Budget(seconds=seconds)
-    return Budget(tokens=None if tokens is None else read_tokens(tokens, "--tokens"))
 
 
 def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
@@ -216,7 +202,7 @@ def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     ]
     if missing:
         raise UsageError(
-            f"{missing[0]} has no size: give --tokens or --seconds, or a vote and a size for each strategy, as in "
+            f"{missing[0]} has no size: give --tokens, or a vote and a size for each strategy, as in "
             "-s self_consistency:n=16"
         )
     if spend is not None:
@@ -308,9 +294,7 @@ class TuneRun(EngineRun):
                 verifier=setup.verifier,
                 verifier_spec=setup.decided.verifier,
                 seed=setup.seed,
-                prices=setup.prices,
                 command=self.command,
-                latest=sizes.latest(setup.goal),
             )
             raced = await self._raced(asked, sizes)
             self.outcome = await self._judged(asked, sizes, raced)
@@ -321,7 +305,7 @@ class TuneRun(EngineRun):
         setup, sizes = self.setup, self.sizes
         questions = [item.question for item in setup.sides.race[:PILOT]]
         asked = len(rounds(len(setup.sides.race))[0]) + 2 * len(setup.sides.judge)
-        most = (setup.spend or math.inf) - asked * (setup.goal.tokens or 0)
+        most = (setup.spend or math.inf) - asked * (setup.goal or 0)
         for spec in setup.strategies:
             if spec in sizes.by_strategy:
                 continue
@@ -338,15 +322,6 @@ class TuneRun(EngineRun):
             sizes = Sizes(by_strategy={**sizes.by_strategy, spec: own})
             if own.tokens:
                 self._keep(sizes)
-        if setup.goal.seconds and not sizes.pace:
-            arms = [each for each in sizes.candidates if each.votes] or sizes.candidates
-            largest = max(arms, key=lambda each: each.size).arm
-            pace = await pace_of(largest, questions, setup.engine, most - sizes.tokens)
-            sizes = sizes.model_copy(update={"pace": pace})
-            self.display.note(
-                f"{setup.goal} is sequential={sizes.latest(setup.goal)}: {largest} has {pace.rate:,.0f} sequential "
-                "tokens a second"
-            )
         self._keep(sizes)
         return sizes
 
@@ -359,11 +334,11 @@ class TuneRun(EngineRun):
         setup, candidates, progress = self.setup, sizes.candidates, self.display
         specs = [each.spec for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
-        goal, latest = sizes.price(setup.goal), sizes.latest(setup.goal) or math.inf
-        race = Race(empty.right, empty.tokens, empty.sequential, goal, latest)
+        goal = math.inf if setup.goal is None else float(setup.goal)
+        race = Race(empty.right, empty.tokens, empty.sequential, goal)
         racing = len(setup.sides.race)
         blocks, parts, groups, spent = (
-            rounds(racing) if str(setup.goal) else [range(racing)],
+            rounds(racing) if setup.goal else [range(racing)],
             [empty],
             list[str](),
             sizes.tokens,
@@ -433,7 +408,7 @@ class TuneRun(EngineRun):
         if own not in [each for _, each in compared]:
             compared.append(("the choice of the race", own))
         judged = [each for _, each in compared]
-        if not str(setup.goal):
+        if setup.goal is None:
             judged += [
                 each.model_copy(update={"spec": each.arm})
                 for who, each in enumerate(candidates)
@@ -467,21 +442,16 @@ class TuneRun(EngineRun):
             own = next(each for each in judged if each.spec == better.other.spec)
             judgement = judge(better.other)
         progress.begin("writing the profile")
-        # A profile promises nothing of samples that a limit cuts.
-        profile = (
-            None
-            if setup.goal.seconds
-            else profile_of(
-                all_rounds.calibrated(
-                    raced.rounds
-                    if setup.judge is not setup.data
-                    else [*raced.rounds, "judge"],
-                ),
-                setup.data.items,
-                setup.binning,
-                setup.engine.model.name,
-                str(setup.folder),
-            )
+        profile = profile_of(
+            all_rounds.calibrated(
+                raced.rounds
+                if setup.judge is not setup.data
+                else [*raced.rounds, "judge"],
+            ),
+            setup.data.items,
+            setup.binning,
+            setup.engine.model.name,
+            str(setup.folder),
         )
         return RaceOutcome(
             tuning=setup.decided.model_dump(),
@@ -489,7 +459,7 @@ class TuneRun(EngineRun):
             specs=tuple(specs),
             strategy=own.spec,
             verdict=judgement,
-            forecast=tuple(forecasts(race, specs, setup.goal.seconds or race.budget)),
+            forecast=tuple(forecasts(race, specs, race.budget)),
             frontier=tuple(frontier(race, specs)),
             ended=raced.ended,
             spent=raced.spent + read.drawn,
@@ -502,7 +472,6 @@ class TuneRun(EngineRun):
             },
             model=setup.engine.model.name,
             errors=dict(progress.errors),
-            latest=sizes.latest(setup.goal),
             engine=setup.options.named_engine,
             source=setup.data.source,
             judge=setup.judge.source,

@@ -110,7 +110,7 @@ class TuneProgress(Display):
     def _left(self) -> list[str]:
         """The time that the tokens of the other questions would take if nobody else went out."""
         assert self.race is not None
-        done, now = self.race.right.shape[1], self._paid + sum(self.in_flight)
+        done, now = self.race.right.shape[1], self._paid
         if self._began is None or not self._earlier < done < self._questions:
             return []
         each = self._paid_before / (done - self._earlier)

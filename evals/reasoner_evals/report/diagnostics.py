@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -10,16 +11,8 @@ from reasoner.system.printing import counted
 from reasoner_evals.report.comparisons import estimate
 from reasoner_evals.report.content import FailureExample, FailureKind, VerifierQuality
 from reasoner_evals.runs.measures import ArmReading, Measurement, spread
-from reasoner_evals.runs.reading import (
-    OUTCOMES,
-    RIGHT,
-    SILENT,
-    WRONG,
-    part_of,
-    questions_of,
-    records_of,
-)
-from reasoner_evals.runs.records import AskedItem, ItemRecord
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, WRONG, questions_of
+from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.estimators import auroc_within, best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
@@ -84,7 +77,7 @@ def failures(measured: Sequence[Measurement], task: str) -> tuple[FailureExample
     """Up to `MAX_FAILURES` of a task, no question twice, a third of each kind; the most confident first."""
     chosen = _chosen(measured)
     ids = [point.arms[0].run.tasks[task].ids[row] for _, point, row in chosen]
-    records: dict[str, dict[str, ItemRecord]] = {}
+    records: dict[str, dict[str, tuple[ItemRecord, Path]]] = {}
     # Each file is read once for all of its failures.
     for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
         own = {
@@ -92,13 +85,16 @@ def failures(measured: Sequence[Measurement], task: str) -> tuple[FailureExample
             for (_, point, _), name in zip(chosen, ids, strict=True)
             if point.arms[0].name == arm.name
         }
-        counted = records_of(arm.run, arm.data.arm.name, own)
-        records[arm.name] = {record.question_id: record for record in counted}
+        records[arm.name] = {
+            record.question_id: (record, files.trace)
+            for files in (part.arm(arm.data.arm.name) for part in arm.run.parts)
+            for record in counted_records(files, own)
+        }
     runs = [point.arms[0].run for _, point, _ in chosen]
     shown = all(run.tasks[task].source.shareable for run in runs)
     items = questions_of(runs[0], task, set(ids)) if runs and shown else {}
     return tuple(
-        _failure(kind, point, row, records[point.arms[0].name][name], items.get(name))
+        _failure(kind, point, row, *records[point.arms[0].name][name], items.get(name))
         for (kind, point, row), name in zip(chosen, ids, strict=True)
     )
 
@@ -161,6 +157,7 @@ def _failure(
     point: Measurement,
     row: int,
     record: ItemRecord,
+    trace: Path,
     item: AskedItem | None,
 ) -> FailureExample:
     """The failure, with its texts if `item` is given."""
@@ -178,7 +175,7 @@ def _failure(
     return FailureExample(
         kind=kind,
         key=point.key,
-        trace=part_of(arm.run, record.question_id).arm(arm.data.arm.name).trace,
+        trace=trace,
         record=record.model_copy(update=left_out),
         item=item,
         outcome=OUTCOMES[arm.data.outcome[row]],

@@ -206,4 +206,5 @@ def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:
                 else []
             )
             listed = ", ".join([*lacking[:SHOWN_ARMS], *more])
-            yield f"{listed}; continue with `reasoner eval --resume {shlex.quote(str(run.run.folder.path))}`"
+            folder = run.run.folder.path / ("SHARD" if run.run.parts[1:] else "")
+            yield f"{listed}; continue with `reasoner eval --resume {shlex.quote(str(folder))}`"

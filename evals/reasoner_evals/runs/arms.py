@@ -43,9 +43,8 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
     """All arms, task by task.
 
     Strategies that select from independent samples run once per seed, without a budget: every smaller number of samples
-    is estimated from that pool. A greedy single sample runs once. All others run at every budget. Budgets of sequential
-    tokens alone hold for all: they cut each sample of a pool alike. All but the greedy sample also run at every total,
-    which the controller divides among the questions.
+    is estimated from that pool. A greedy single sample runs once. All others run at every budget. All but the greedy
+    sample also run at every total, which the controller divides among the questions.
 
     Raises:
         UsageError: a task, strategy, budget or seed is given twice, or budgets or seeds have no effect.
@@ -57,11 +56,7 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
     _check_distinct("total", [str(total) for total in grid.totals])
     _check_distinct("seed", [str(seed) for seed in grid.seeds])
     all_greedy = all(greedy for _, greedy in plans)
-    if (
-        grid.budgets
-        and not _for_all(grid.budgets)
-        and all(arm.pool or greedy for arm, greedy in plans)
-    ):
+    if grid.budgets and all(arm.pool or greedy for arm, greedy in plans):
         raise UsageError(
             "--budgets has no effect: each of these strategies runs once, and smaller numbers of samples are estimated "
             "from that run; leave it out, or add a strategy that searches"
@@ -148,11 +143,6 @@ def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
     return arm, name == "single" and not stopped and greedy
 
 
-def _for_all(budgets: Sequence[Budget]) -> bool:
-    """Whether these budgets limit sequential tokens only."""
-    return all(each == Budget(sequential=each.sequential) for each in budgets)
-
-
 def _check_distinct(kind: str, given: Sequence[str]) -> None:
     for index, value in enumerate(given):
         if value in given[:index]:
@@ -161,8 +151,7 @@ def _check_distinct(kind: str, given: Sequence[str]) -> None:
 
 def _arms(task: str, plan: Arm, greedy: bool, grid: Grid) -> Iterator[Arm]:
     seeds = grid.seeds or (0,)
-    unlimited = (plan.pool or greedy) and not _for_all(grid.budgets)
-    budgets = () if unlimited else tuple(map(str, grid.budgets))
+    budgets = () if plan.pool or greedy else tuple(map(str, grid.budgets))
     totals = () if greedy else tuple(map(str, grid.totals))
     # A strategy that needs budgets and has only totals is not run without them.
     unbounded = not budgets and (plan.pool or greedy or not totals)

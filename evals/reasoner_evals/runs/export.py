@@ -1,15 +1,14 @@
-"""A run as one flat table, with a row for each reply and each final answer: a file, a frame, a data set of the hub."""
+"""A run as one flat table, with a row for each reply and each final answer: a file or a frame."""
 
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from reasoner.errors import UsageError
 from reasoner.system.files import file_errors, replacing
 from reasoner.system.machine import install_command, missing
-from reasoner.system.printing import no_formula, one_line, printable
+from reasoner.system.printing import no_formula, one_line
 from reasoner.system.tables import arrow_schema, table_writer
 from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_of
 from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply
@@ -118,81 +117,6 @@ def table(path: Path | str) -> Any:
         (pa.RecordBatch.from_pylist(batch, schema=schema) for batch in batches),
         schema=schema,
     )
-
-
-def write_data_set(path: Path, folder: Path) -> int:
-    """Write the run in `path` to `folder` as a data set of the hub: the table, the manifest, and a card.
-
-    Returns:
-        The number of rows.
-
-    Raises:
-        TraceError: the run cannot be read.
-        UsageError: a source may not be published, or as `export`.
-    """
-    run = open_run(path)
-    if held := sorted(
-        {
-            items.source.task
-            for items in run.tasks.values()
-            if not items.source.shareable
-        }
-    ):
-        raise UsageError(
-            f"{run.name} cannot be published: the authors of {', '.join(held)} ask that items are not"
-        )
-    rows = export(path, folder / "data.parquet")
-    frozen = run.manifest.model_dump_json(indent=1).encode()
-    if len(run.parts) == 1:
-        frozen = run.folder.manifest.read_bytes()
-    (folder / "manifest.json").write_bytes(frozen)
-    sources = [
-        f"- `{source.task}` of {source.origin}; licence: {source.licence}"
-        for source in run.manifest.sources
-    ]
-    card = f"""---
-tags: [reasoner, inference-time-compute]
-configs:
-- config_name: default
-  data_files: data.parquet
----
-# {one_line(run.name)}
-
-Answers of {one_line(run.manifest.model.name)}, recorded by `reasoner`: a row of `kind` "reply" is one sample, one of
-kind "final" a question's answer and whole cost. `manifest.json` says how they came about. The questions are not part
-of it; each source has its own licence, which answers to it may share:
-
-{chr(10).join(map(one_line, sources))}
-"""
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    return rows
-
-
-def push(path: Path, name: str) -> tuple[int, str]:
-    """Publish the run in `path` as the data set `name`, such as `org/run`; one that does not exist is made, private.
-
-    Returns:
-        The number of rows, and the address of the commit.
-
-    Raises:
-        TraceError: the run cannot be read.
-        UsageError: as `write_data_set`, or the hub refuses it.
-    """
-    import huggingface_hub as hub
-
-    with TemporaryDirectory() as made:
-        rows = write_data_set(path, Path(made))
-        try:
-            hub.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
-            commit = hub.upload_folder(
-                repo_id=name, folder_path=made, repo_type="dataset"
-            )
-        except Exception as error:
-            reason = printable(str(error), limit=200)
-            raise UsageError(
-                f"{name} cannot be published ({reason}): log in with `hf auth login`, and try again"
-            ) from None
-    return rows, str(commit.commit_url)
 
 
 def _rows(run: RunData) -> Iterator[Row]:

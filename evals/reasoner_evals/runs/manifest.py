@@ -1,7 +1,7 @@
-"""What decides a run: frozen in its folder before the first question, and compared on every resume."""
+"""What decides a run: frozen in its folder before the first question, compared on every resume and between shards."""
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.system.files import read_value
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
-from reasoner.system.redaction import without_secrets
-from reasoner_evals.runs.arms import file_part
+from reasoner.system.printing import without_secrets
+from reasoner_evals.runs.arms import Shard, Subset, file_part
 from reasoner_evals.runs.records import Arm, AskedItem, Machine, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData
 
@@ -215,6 +215,98 @@ def machine_differences(was: Machine, now: Machine) -> list[Drift]:
         (name, was.packages.get(name, ""), now.packages.get(name, "")) for name in names
     ]
     return _changed(pairs)
+
+
+def whole_manifest(path: Path, folders: Sequence[RunFolder]) -> Manifest:
+    """The manifest of the run whose shards are in these folders inside `path`.
+
+    `created` is the earliest of the shards', `command` and `machine` are those of shard 1.
+
+    Raises:
+        UsageError: a folder is no shard, the shards are not of one run, or not each is there once.
+        TraceError: a manifest cannot be read.
+    """
+    parts = {folder.path: read_manifest(folder) for folder in folders}
+    shards = {_shard_of(folder, each): folder for folder, each in parts.items()}
+    if again := parts.keys() - shards.values():
+        shard = _shard_of(copy := min(again), parts[copy])
+        raise UsageError(f"shard {shard} is there twice: {copy} and {shards[shard]}")
+    first = min(shards)
+    wanted = {Shard(first.count, part) for part in range(1, first.count + 1)}
+    if others := shards.keys() - wanted:
+        raise UsageError(
+            f"{shards[min(others)]} and {shards[first]} are shards {min(others)} and {first} of different runs"
+        )
+    if lacking := wanted - shards.keys():
+        raise UsageError(
+            f"{path} lacks shard {min(lacking)}: it has {len(shards):,} of {first.count:,}; run that too"
+        )
+    # A shard knows the kinds of its own questions only.
+    rules = {
+        name: version
+        for manifest in parts.values()
+        for name, version in manifest.answer_rules.items()
+    }
+    whole = _without_part(parts[shards[first]], rules)
+    for folder, manifest in parts.items():
+        other = _without_part(manifest, rules)
+        drifts = [
+            f"{what}, {was} and {now}" for what, was, now in differences(whole, other)
+        ]
+        if drifts or other.arms != whole.arms:
+            raise UsageError(
+                f"{shards[first]} and {folder} are not of one run: they differ in "
+                f"{'; '.join(drifts) or 'the order of their arms'}; run all shards with the same options"
+            )
+    sources = tuple(
+        source.model_copy(
+            update={
+                "items": sum(
+                    each.items
+                    for manifest in parts.values()
+                    for each in manifest.sources
+                    if each.task == source.task
+                )
+            }
+        )
+        for source in whole.sources
+    )
+    differing = dict.fromkeys(
+        drift.what
+        for manifest in parts.values()
+        for drift in machine_differences(whole.machine, manifest.machine)
+    )
+    noted = [note for manifest in parts.values() for note in manifest.notes]
+    if differing:
+        noted.append(f"the shards ran with different {', '.join(differing)}")
+    return whole.model_copy(
+        update={
+            "sources": sources,
+            "created": min(manifest.created for manifest in parts.values()),
+            "notes": tuple(dict.fromkeys(noted)),
+        }
+    )
+
+
+def _shard_of(folder: Path, manifest: Manifest) -> Shard:
+    parts = {Subset.parse(source.subset).shard for source in manifest.sources}
+    shard = parts.pop() if len(parts) == 1 else None
+    if shard is None:
+        raise UsageError(
+            f"{folder} is not a shard: give one run, or a folder with the shards of one run alone"
+        )
+    return shard
+
+
+def _without_part(manifest: Manifest, rules: Mapping[str, int]) -> Manifest:
+    """The manifest of a shard as one of the whole run, which has more `rules`."""
+    sources = tuple(
+        source.model_copy(update={"subset": source.subset.partition(", shard")[0]})
+        for source in manifest.sources
+    )
+    return manifest.model_copy(
+        update={"sources": sources, "answer_rules": {**rules, **manifest.answer_rules}}
+    )
 
 
 def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Drift]:

@@ -15,10 +15,9 @@ from reasoner.answers.reading import RULES
 from reasoner.errors import TraceError, UsageError, require_name
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
-from reasoner.system.printing import counted
 from reasoner.trace.replies import STATUSES
 from reasoner.types import EndedBy
-from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.manifest import read_manifest, whole_manifest
 from reasoner_evals.runs.records import (
     ITEM_LINES,
     Arm,
@@ -29,7 +28,6 @@ from reasoner_evals.runs.records import (
     RunFolder,
     counted_records,
 )
-from reasoner_evals.runs.shards import whole_manifest
 from reasoner_evals.runs.verdicts import RunVerdicts
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.tasks.data import Source
@@ -274,7 +272,8 @@ def open_run(path: Path) -> RunData:
 
     Raises:
         TraceError: a file cannot be read; the message names file and line.
-        UsageError: the folders inside are not the shards of one run, each once.
+        UsageError: the folders inside are not the shards of one run, each once, or it is a shard that asks no question
+            of a task.
     """
     folder, parts = RunFolder(path), parts_in(path)
     manifest = (
@@ -294,10 +293,9 @@ def open_run(path: Path) -> RunData:
 
 def parts_in(path: Path) -> tuple[RunFolder, ...]:
     """The folders of the shards inside a folder that is no run itself, else its own."""
-    folder, inside = RunFolder(path), sorted(path.glob("*/manifest.json"))
-    if folder.manifest.exists() or not inside:
-        return (folder,)
-    return tuple(RunFolder(each.parent) for each in inside)
+    whole, inside = RunFolder(path), sorted(path.glob("*/manifest.json"))
+    alone = whole.manifest.exists() or not inside
+    return (whole,) if alone else tuple(RunFolder(each.parent) for each in inside)
 
 
 def check_each_once(paths: Sequence[Path]) -> None:
@@ -313,54 +311,27 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
     """Several runs, named by their paths where folders have the same name.
 
     Raises:
-        UsageError: one is given twice, or is a shard without a question of some task.
+        UsageError: one is given twice, or as `open_run`.
     """
     check_each_once(paths)
     runs = [open_run(path) for path in paths]
-    for run in runs:
-        for task, items in run.tasks.items():
-            if not items.ids:
-                shard = items.source.subset.rpartition(" ")[2]
-                raise UsageError(
-                    f"{run.folder.path} asks no question of {task}: it is part {shard} of a run; give the folder that "
-                    "holds all parts"
-                )
     if len({run.name for run in runs}) == len(runs):
         return runs
     return [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]
 
 
-def records_of(
-    run: RunData, arm: str, ids: Collection[str] | None = None
-) -> Iterator[ItemRecord]:
-    """The records of an arm that count, of all questions or of `ids`. Raises UsageError if a shard is not finished."""
-    task = next(each.task for each in run.manifest.arms if each.name == arm)
+def records_of(run: RunData, arm: str) -> Iterator[ItemRecord]:
+    """The records of an arm that count."""
     for part in run.parts:
-        done = 0
-        for record in counted_records(part.arm(arm), ids):
-            done += 1
-            yield record
-        if ids is not None or len(run.parts) == 1:
-            continue
-        [asked] = [
-            source.items
-            for source in read_manifest(part).sources
-            if source.task == task
-        ]
-        if done < asked:
-            raise UsageError(
-                f"the shard {part.path} is not finished: {arm} lacks {asked - done:,} of {counted(asked, 'question')}; "
-                f"continue it with: reasoner eval --resume {part.path}"
-            )
+        yield from counted_records(part.arm(arm))
 
 
 def read_arm(run: RunData, name: str) -> ArmData:
-    """One arm's journal, joined with the verdicts. An arm that has not started is empty, without shards.
+    """One arm's journal, joined with the verdicts. An arm that has not started is empty.
 
     Raises:
         UnknownName: the run has no such arm.
         TraceError: a line is not a record, or is about a question that the run does not have.
-        UsageError: a shard is not finished.
     """
     arms = {arm.name: arm for arm in run.manifest.arms}
     require_name("arm", name, arms, of=f"run {run.name}")
@@ -417,17 +388,6 @@ def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, Ask
     }
 
 
-def part_of(run: RunData, question_id: str) -> RunFolder:
-    """The folder of the shard that asks a question."""
-    *others, last = run.parts
-    asks = (
-        part
-        for part in others
-        if any(item.question_id == question_id for item in _items(part))
-    )
-    return next(asks, last)
-
-
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
     return read_lines(folder.items, ITEM_LINES, advice=_again(folder))
 
@@ -460,10 +420,11 @@ def _tasks(
             raise TraceError(
                 f"{folder.items} lacks questions of {source.task}: {_again(folder)}"
             )
-        # A shard may have no question of a task.
-        ids, groups, subtasks, digests = [
-            *zip(*sorted(rows[source.task]), strict=True)
-        ] or [()] * 4
+        if not rows[source.task]:
+            raise UsageError(
+                f"{folder.path} asks no question of {source.task}: give the folder that holds all shards of the run"
+            )
+        ids, groups, subtasks, digests = zip(*sorted(rows[source.task]), strict=True)
         if len(set(ids)) < len(ids):
             raise TraceError(
                 f"{folder.items} holds two questions of {source.task} with the same id"

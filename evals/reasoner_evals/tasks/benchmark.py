@@ -238,7 +238,6 @@ class Benchmark:
             self.prompt,
             licence,
             shareable=self.shareable,
-            notes=read.notes,
         )
 
 

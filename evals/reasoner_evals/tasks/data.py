@@ -154,11 +154,10 @@ MAX_ROWS = 1_000_000
 
 
 class Rows(NamedTuple):
-    """The rows of a file or a data set, where they are from, and what was guessed in reading them."""
+    """The rows of a file or a data set, and where they are from."""
 
     rows: Iterable[DataRow]
     origin: str
-    notes: tuple[str, ...] = ()
 
 
 def json_lines(path: Path) -> list[DataRow]:
@@ -232,7 +231,7 @@ def from_file(path: Path, renames: Renames) -> Rows:
         raise UsageError(
             f"{path} cannot be read: {printable(str(error), limit=200)}"
         ) from None
-    return Rows(rows, origin, (table.note,) if table.note else ())
+    return Rows(rows, origin)
 
 
 def from_hub(source: Publication, renames: Renames, *, instead: str) -> Rows:

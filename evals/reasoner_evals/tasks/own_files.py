@@ -141,7 +141,7 @@ def _asked(task: Jsonl | Hub, read: Rows, *, name: str) -> TaskData:
         read.origin,
         PLAIN,
         "not stated",
-        notes=(*read.notes, *filter(None, [note])),
+        notes=tuple(filter(None, [note])),
     )
 
 

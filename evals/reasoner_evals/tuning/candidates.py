@@ -8,9 +8,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from reasoner import Budget, Cost, Question
+from reasoner import Question
 from reasoner.engine import Engine, EngineUnavailable
-from reasoner.errors import EngineDied, ReasonerError, UsageError
+from reasoner.errors import EngineDied, ReasonerError
 from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.stopping.rules import Order
@@ -98,23 +98,10 @@ class SizedCandidates(Kept):
     """What finding the sizes cost."""
 
 
-class Pace(Kept):
-    """How long a question takes on this engine while no other one is asked."""
-
-    rate: float
-    """Sequential tokens a second."""
-    tokens: float
-    """That a question costs."""
-    spent: float
-    """The tokens of all questions that were asked."""
-
-
 class Sizes(Kept):
     """What is known of the sizes, by the strategy, and the model where there are several, that they belong to."""
 
     by_strategy: dict[str, SizedCandidates] = {}
-    pace: Pace | None = None
-    """Where the budget is in seconds, the pace of the largest vote that fits."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -130,18 +117,7 @@ class Sizes(Kept):
     @property
     def tokens(self) -> float:
         """What finding them cost."""
-        sizes = sum(each.tokens for each in self.by_strategy.values())
-        return sizes + (self.pace.spent if self.pace else 0.0)
-
-    def price(self, goal: Budget) -> float:
-        """The tokens that a question may cost; where seconds are limited, those that the vote costs; else infinite."""
-        return self.pace.tokens if self.pace else float(goal.tokens or math.inf)
-
-    def latest(self, goal: Budget) -> int:
-        """The sequential tokens that a question may take; 0 without a limit."""
-        if self.pace is None:
-            return 0
-        return max(1, math.floor((goal.seconds or 0) * self.pace.rate))
+        return sum(each.tokens for each in self.by_strategy.values())
 
 
 def free_verifier(items: Sequence[GradedQuestion]) -> str:
@@ -172,18 +148,17 @@ def _baselines(named: Sequence[str]) -> list[str]:
 
 async def sized(
     spec: str,
-    goal: Budget,
+    goal: int | None,
     questions: Sequence[Question],
     engine: Engine,
     verifier: Verifier | None,
     tell: Callable[[str], None],
     most: float = math.inf,
 ) -> SizedCandidates:
-    """The candidates of one strategy. Where the goal is in seconds, each question is asked alone.
+    """The candidates of one strategy, in the sizes that fit a goal of tokens a question.
 
     Raises:
         SpendExceeded: the sizes cost more than `most` tokens.
-        UsageError: one sample takes more seconds than the goal.
         EngineDied: the engine is gone.
         EngineUnavailable: it does not answer.
     """
@@ -191,11 +166,9 @@ async def sized(
 
     async def measure(text: str) -> float:
         nonlocal tokens
-        costs = await (costs_of if goal.tokens else _alone)(
-            text, questions, engine, verifier, most - tokens
-        )
+        costs = await costs_of(text, questions, engine, verifier, most - tokens)
         tokens += sum(each.tokens for each in costs)
-        return fmean(each.tokens if goal.tokens else each.seconds for each in costs)
+        return fmean(each.tokens for each in costs)
 
     plain = Spec.parse(spec_of(build("strategy", spec)))
     samples = plain.name in POOLS and "of" not in plain.options
@@ -204,13 +177,9 @@ async def sized(
     pooled = samples and "stop" not in plain.options
     given = expanded("strategy", spec).options.keys() & set(SIZES)
     if plain.name == "single" or (given and not pooled):
-        if plain.name == "single" and goal.seconds:
-            _check_seconds(await measure(str(plain)), goal.seconds)
-        return SizedCandidates(
-            candidates=(Candidate(spec=str(plain), arm=str(plain)),), tokens=tokens
-        )
+        return SizedCandidates(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
     tried: dict[int, tuple[str, float]] = {}
-    amount = float(goal.tokens or goal.seconds or 0)
+    amount = float(goal or 0)
     try:
         if given:
             # A spec leaves out a size that is the default.
@@ -240,40 +209,6 @@ async def sized(
         candidates=tuple(Candidate(spec=text, arm=text) for text in texts),
         tokens=tokens,
     )
-
-
-def _check_seconds(taken: float, goal: float) -> None:
-    if taken > goal:
-        raise UsageError(
-            f"--seconds {goal:g} is too little: one sample takes {taken:.2g} seconds when it is asked alone; raise it, "
-            "or lower --max-tokens"
-        )
-
-
-async def pace_of(
-    spec: str,
-    questions: Sequence[Question],
-    engine: Engine,
-    most: float,
-) -> Pace:
-    """The pace of a strategy. Raises EngineError or SpendExceeded."""
-    costs = await _alone(spec, questions, engine, None, most)
-    seconds = sum(each.seconds for each in costs)
-    return Pace(
-        rate=sum(each.sequential_tokens for each in costs) / seconds,
-        tokens=fmean(each.tokens for each in costs),
-        spent=sum(each.tokens for each in costs),
-    )
-
-
-async def _alone(
-    spec: str,
-    questions: Sequence[Question],
-    engine: Engine,
-    verifier: Verifier | None,
-    most: float,
-) -> list[Cost]:
-    return await costs_of(spec, questions, engine, verifier, most, concurrency=1)
 
 
 def price_of(

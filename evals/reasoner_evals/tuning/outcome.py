@@ -45,8 +45,6 @@ class RaceOutcome:
     """Strategies that did not race, with the reason."""
     errors: Mapping[int, str]
     model: str
-    latest: int
-    """The sequential tokens that a question may take; 0 without a limit."""
     engine: Mapping[str, str]
     """The options that name the model and the engine."""
     source: Source
@@ -73,11 +71,6 @@ class RaceOutcome:
         return str(self.tuning["budget"])
 
     @property
-    def limit(self) -> str:
-        """The budget of each question in the settings; empty without one."""
-        return f"sequential={self.latest}" if self.latest else ""
-
-    @property
     def verifier(self) -> str:
         """The spec of the verifier that the chosen strategy asks; empty without one."""
         asks = build("strategy", self.strategy).uses_verifier
@@ -97,8 +90,6 @@ class RaceOutcome:
             interval = f"{100 * gap.mean:+z.1f} points ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})"
             yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
         yield f"cost       {cost(verdict.chosen)}"
-        if self.latest:
-            yield f"limit      {self.budget}, {self.limit} of each question"
         for expected in self.forecast:
             yield f"forecast   {self._forecast(expected)}"
         for point in self.frontier:
@@ -115,16 +106,8 @@ class RaceOutcome:
         )
         yield f"spent      {self.spent:,.0f} tokens{share}; {self.ended}"
 
-    def amount(self, each: Forecast) -> str:
-        """The amount of a forecast with its unit."""
-        return (
-            f"{each.amount:,.3g} seconds"
-            if self.latest
-            else f"{each.amount:,.0f} tokens"
-        )
-
     def _forecast(self, each: Forecast) -> str:
-        budget = self.amount(each)
+        budget = f"{each.tokens:,.0f} tokens"
         if math.isnan(each.accuracy):
             return f"{budget}: no candidate takes so little"
         if not each.spec:
@@ -164,10 +147,9 @@ class RaceOutcome:
                 }
                 for each in verdict.comparisons
             ],
-            "limit": self.limit or None,
             "forecast": [
-                {name: _number(value) for name, value in each.items()}
-                for each in self._forecasts
+                {name: _number(value) for name, value in each._asdict().items()}
+                for each in self.forecast
             ],
             "frontier": [each._asdict() for each in self.frontier],
             "candidates": [self._candidate(who) for who in range(len(self.specs))],
@@ -192,14 +174,6 @@ class RaceOutcome:
         }
 
     @property
-    def _forecasts(self) -> list[dict[str, Any]]:
-        unit = "seconds" if self.latest else "tokens"
-        return [
-            {unit if name == "amount" else name: value for name, value in row.items()}
-            for row in (each._asdict() for each in self.forecast)
-        ]
-
-    @property
     def settings(self) -> str:
         """The settings as TOML."""
         chosen: dict[str, Any] = {"strategy": self.strategy}
@@ -207,8 +181,6 @@ class RaceOutcome:
         if self.verifier:
             chosen["verifier"] = TUNED
             tables.append(("[verifiers]", {TUNED: self.verifier}))
-        if self.limit:
-            chosen["budget"] = self.limit
         if self.engine:
             tables.append(("[model]", dict(self.engine)))
         verdict = self.verdict
@@ -229,7 +201,9 @@ class RaceOutcome:
             "sequential_tokens": _mean(verdict.chosen.sequential),
         }
         tables.append(("[tuned]", about))
-        tables += [("[[tuned.forecast]]", each) for each in self._forecasts]
+        tables += [
+            ("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast
+        ]
         tables += [
             ("[[tuned.frontier]]", dict(each._asdict())) for each in self.frontier
         ]

@@ -14,7 +14,7 @@ from reasoner_evals.runs.measures import ArmReading
 from reasoner_evals.tasks.graders import GradedQuestion
 
 THRESHOLDS: Final = (0, 0.5, 0.7, 0.9)
-"""The values of --abstain-below that are shown."""
+"""The values of `abstain_below` that are shown."""
 MAX_SPEC_LENGTH: Final = 80
 """Characters of a spec that are shown."""
 
@@ -52,7 +52,7 @@ def promises(family: Family) -> Iterator[tuple[str, str]]:
         where = f"{words}: " if words else ""
         row = family.safest(index)
         for risk in RISKS.values():
-            yield "promise", f"{where}--risk {risk:g}: {_kept(family, index, risk)}"
+            yield "promise", f"{where}auto:risk={risk:g}: {_kept(family, index, risk)}"
         curve = (
             f"{threshold:g} answers "
             + (
@@ -64,7 +64,7 @@ def promises(family: Family) -> Iterator[tuple[str, str]]:
                 (at, row.trust.answers_above(at)) for at in THRESHOLDS
             )
         )
-        yield "abstain", f"{where}--abstain-below {'; '.join(curve)}"
+        yield "abstain", f"{where}abstain_below of auto: {'; '.join(curve)}"
 
 
 def _kept(family: Family, index: int, risk: float) -> str:

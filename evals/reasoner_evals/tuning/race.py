@@ -66,10 +66,7 @@ class Race:
     tokens: Floats
     sequential: Floats
     goal: float
-    """Tokens that a question may cost on average; infinite without a budget. About those of a plain vote where a budget
-    limits the waiting."""
-    latest: float = math.inf
-    """Sequential tokens that a question may take, in place of the goal."""
+    """Tokens that a question may cost on average; infinite without a budget."""
     groups: Groups | None = None
     """What questions share, [Q]; whole groups are then the units."""
     failed: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -107,10 +104,8 @@ class Race:
 
     @property
     def shares(self) -> Floats:
-        """[K]: the part of the budget that a question takes on average: of its waiting where that is limited."""
-        if math.isinf(self.latest):
-            return self.costs / (self.budget or 1.0)
-        return _means(self.sequential, empty=math.inf) / self.latest
+        """[K]: the part of the budget that a question takes on average."""
+        return self.costs / (self.budget or 1.0)
 
     def accuracy(self, who: int) -> float:
         """The mean of one candidate."""
@@ -279,9 +274,6 @@ def why_out(
     after = f"after {counted(out.questions, 'question')}"
     if out.why == "failed":
         return f"no result {after}: {printable(errors.get(out.who, ''))}".rstrip(": ")
-    if out.why == "over" and race.latest < math.inf:
-        share = race.shares[out.who]
-        return f"takes {share * race.latest:,.0f} sequential tokens, over the {race.latest:,.0f} of the budget"
     if out.why == "over":
         return f"costs {race.cost(out.who):,.0f} tokens, over the {race.goal:,.0f} of the budget"
     assert out.against is not None

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner import Budget, Prices
 from reasoner.engine import Engine
 from reasoner.errors import TraceError
 from reasoner.registry import build
@@ -80,10 +79,7 @@ class Rounds:
     verifier: Verifier | None
     verifier_spec: str
     seed: int
-    prices: Prices | None
     command: str
-    latest: int = 0
-    """The sequential tokens that a question may take; 0 without a limit."""
 
     def folder(self, name: str) -> RunFolder:
         """The folder of a round."""
@@ -115,7 +111,7 @@ class Rounds:
                 tasks,
                 self._arms([candidates[who] for who in inside]),
                 self.engine,
-                self.prices,
+                None,
                 command=self.command,
             )
             if folder.manifest.exists():
@@ -138,8 +134,7 @@ class Rounds:
                 (self.data.source.task,),
                 specs,
                 self.verifier_spec,
-                (Budget(sequential=self.latest),) if self.latest else (),
-                (self.seed,),
+                seeds=(self.seed,),
             )
         )
         # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal

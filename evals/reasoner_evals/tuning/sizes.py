@@ -7,7 +7,6 @@ from typing import Final, cast
 from reasoner import Budget, Cost, Question, solve_many
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import UsageError
-from reasoner.execution.session import CONCURRENCY
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.strategy import Strategy
@@ -88,8 +87,6 @@ async def costs_of(
     engine: Engine,
     verifier: Verifier | None,
     most: float = math.inf,
-    *,
-    concurrency: int = CONCURRENCY,
 ) -> list[Cost]:
     """The costs of these questions, with empty caches. Raises the error of one that fails.
 
@@ -108,7 +105,6 @@ async def costs_of(
         engine,
         verifier=verifier if strategy.uses_verifier else None,
         each=share,
-        concurrency=concurrency,
     )
     if error := next(
         (solution.error for solution in solutions if solution.error), None

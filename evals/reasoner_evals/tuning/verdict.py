@@ -121,8 +121,8 @@ class Forecast(NamedTuple):
 
     part: float
     """Of the budget that was tuned for."""
-    amount: float
-    """Of the budget: tokens, or seconds."""
+    tokens: float
+    """The part of the budget."""
     spec: str
     """Empty where it was extrapolated, or nothing fits."""
     accuracy: float
@@ -137,19 +137,19 @@ def forecasts(race: Race, specs: Sequence[str], budget: float) -> list[Forecast]
     """
     made: list[Forecast] = []
     for part in BUDGETS:
-        amount = part * budget
+        tokens = part * budget
         if part > 1:
             steps = [each.accuracy for each in made if not math.isnan(each.accuracy)]
             made.append(
-                Forecast(part, amount, "", _extrapolated(steps), math.nan, math.nan)
+                Forecast(part, tokens, "", _extrapolated(steps), math.nan, math.nan)
             )
         elif (who := best_within(race, part)) is None:
-            made.append(Forecast(part, amount, "", math.nan, math.nan, math.nan))
+            made.append(Forecast(part, tokens, "", math.nan, math.nan, math.nan))
         else:
             estimate = interval(race.right[who], race.groups)
             made.append(
                 Forecast(
-                    part, amount, specs[who], estimate.mean, estimate.low, estimate.high
+                    part, tokens, specs[who], estimate.mean, estimate.low, estimate.high
                 )
             )
     return made

@@ -45,7 +45,7 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import AUTO
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.specs import CheckedOptions, Range
-from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
+from reasoner.system.printing import MIN_SECRET_IN_TEXT
 from reasoner.types import Completion, Prompt
 
 MODELS_NAMED: Final = 20
@@ -234,12 +234,7 @@ class OpenAIEngine(CheckedOptions):
         """
         request.meter.usage = Usage()
         while True:
-            watched = (
-                request.interruptible
-                or request.floor
-                or request.progress
-                or request.on_text
-            )
+            watched = request.interruptible or request.progress or request.on_text
             whole = (
                 self._dialect.unstreamed
                 and not watched
@@ -264,14 +259,13 @@ class OpenAIEngine(CheckedOptions):
         def sent(out: bool) -> None:
             meter.usage = draft.usage if out else Usage()
 
-        def take(events: Sequence[bytes]) -> bool:
+        def take(events: Sequence[bytes]) -> None:
             nonlocal accepted
             accepted = True
             try:
                 self._take(draft, events)
             finally:
                 meter.usage = draft.usage
-            return not draft.cut
 
         try:
             refusal = await self._http.stream(
@@ -287,13 +281,11 @@ class OpenAIEngine(CheckedOptions):
         return await self._completed(draft, draft.usage)
 
     def _take(self, draft: wire.Draft, events: Sequence[bytes]) -> None:
-        """Add the events, up to one at which the sequence is cut."""
+        """Add the events, and pass on their text."""
         data = b""
         try:
             for data in events:
                 draft.add(data)
-                if draft.cut:
-                    break
             draft.pass_on()
         except wire.MalformedReply as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
@@ -363,8 +355,8 @@ class OpenAIEngine(CheckedOptions):
     def _without_secrets(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""
         hide = self._http.secrets.hide
-        text = hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
-        thinking = hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
+        text = hide(completion.text, shortest=MIN_SECRET_IN_TEXT)
+        thinking = hide(completion.thinking, shortest=MIN_SECRET_IN_TEXT)
         same = text is completion.text and thinking is completion.thinking
         return completion if same else replace(completion, text=text, thinking=thinking)
 

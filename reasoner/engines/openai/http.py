@@ -24,8 +24,7 @@ from yarl import URL
 
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
-from reasoner.system.printing import printable
-from reasoner.system.redaction import Secrets, shown_address, without_userinfo
+from reasoner.system.printing import Secrets, printable, shown_address, without_userinfo
 
 T = TypeVar("T")
 # In Python 3.11 each access to a member of an enumeration is a call.
@@ -323,12 +322,11 @@ class ServerConnection:
         path: str,
         body: Mapping[str, object],
         terms: RequestLimits,
-        take: Callable[[Sequence[bytes]], bool],
+        take: Callable[[Sequence[bytes]], None],
     ) -> ServerReply | None:
         """Stream the reply to a sampling request; the refusal where there is one.
 
-        `take` receives no events when the request is accepted, and then those of each block that arrives. It returns
-        whether more are wanted: if not, the unfinished connection is closed.
+        `take` receives no events when the request is accepted, and then those of each block that arrives.
 
         Raises:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
@@ -530,7 +528,7 @@ class ServerConnection:
     async def _events(
         self,
         terms: RequestLimits,
-        take: Callable[[Sequence[bytes]], bool],
+        take: Callable[[Sequence[bytes]], None],
         response: aiohttp.ClientResponse,
     ) -> ServerReply | None:
         """Pass on the data of server-sent events up to [DONE] or the end, all of a block at once; or the refusal."""
@@ -539,8 +537,9 @@ class ServerConnection:
             terms.sent(False)
             return ServerReply(response.status, refused, self.where)
         try:
-            pending, size, wanted = b"", 0, take(())
-            while wanted and (block := await response.content.readany()):
+            pending, size = b"", 0
+            take(())
+            while block := await response.content.readany():
                 size += len(block)
                 if size > terms.size:
                     raise RequestLost(self._too_large(terms))
@@ -548,7 +547,7 @@ class ServerConnection:
                 events = _DATA.findall(lines + end)
                 marks = (at for at, data in enumerate(events) if data.strip() == _DONE)
                 ended = next(marks, None) if _DONE in lines else None
-                wanted = take(events if ended is None else events[:ended])
+                take(events if ended is None else events[:ended])
                 if ended is not None:
                     # Only a connection that was read to its end can be reused.
                     with suppress(TimeoutError, aiohttp.ClientError):

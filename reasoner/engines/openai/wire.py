@@ -18,7 +18,6 @@ from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
 from reasoner.engines.openai.values import ReportedUsage, SentChoice, SentReply
 from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
-from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
 from reasoner.types import Completion
 
@@ -60,15 +59,8 @@ class Draft:
     received: int = 0
     """A lower bound on the tokens that arrived: one for each event with text."""
     events: int = 0
-    cut: bool = False
-    """Whether the sequence was cut here, as it fell below its floor or is due."""
-    _watch: Cut | None = None
     _passed: tuple[int, int] = (0, 0)
     """Pieces of the thinking and of the text that were passed on."""
-
-    def __post_init__(self) -> None:
-        if self.request.floor:
-            self._watch = self.request.floor.watch()
 
     def add(self, data: bytes) -> None:
         """Add one event of a stream.
@@ -87,9 +79,8 @@ class Draft:
                 self.take(event.choices[0])
             if event.usage and (reported := event.reported):
                 self.report(reported)
-            progress = self.request.progress
-            if progress and progress.reached(self.received) and not self.finish:
-                self.cut = True
+            if progress := self.request.progress:
+                progress.reached(self.received)
         except ValueError as error:
             raise MalformedReply(str(error)) from error
 
@@ -129,7 +120,7 @@ class Draft:
         if ids or rows:
             self.token_ids += ids or ()
             self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
-            self._add_logprobs(rows, ends=bool(choice.finish_reason))
+            self._add_logprobs(rows)
         before = self.received
         self.received = max(self.pieces, len(self.token_ids), len(self.sampled))
         self.unreported += self.received - before
@@ -141,21 +132,12 @@ class Draft:
             )
             self.names_stop = "stop_reason" in choice.model_fields_set
 
-    def _add_logprobs(
-        self, rows: list[tuple[float, list[float]]], *, ends: bool
-    ) -> None:
-        if not rows:
-            return
-        top_k = self.request.params.logprobs or 0
+    def _add_logprobs(self, rows: list[tuple[float, list[float]]]) -> None:
         self.sampled += [own for own, _ in rows]
-        best = (
-            [tuple(sorted(others, reverse=True)[:top_k]) for _, others in rows]
-            if top_k
-            else []
-        )
-        self.top += best
-        if self._watch and not ends:
-            self.cut = any(self._watch(row) for row in best if row)
+        if top_k := self.request.params.logprobs:
+            self.top += [
+                tuple(sorted(others, reverse=True)[:top_k]) for _, others in rows
+            ]
 
     def _bound(self, number: int, each: int) -> None:
         max_tokens = self.request.params.limit
@@ -357,7 +339,7 @@ class Draft:
         Raises:
             RequestLost: the reply ended before the sequence did.
         """
-        if not (self.finish or self.cut):
+        if not self.finish:
             raise RequestLost(
                 "the stream ended before the sequence did: the server sent no finish reason"
             )

@@ -35,8 +35,6 @@ class HostCalls:
         self._unsent: dict[int, Call] = {}
         self._cancels: list[int] = []
         self._pending: dict[int, _Pending] = {}
-        self.lengths: dict[int, int] = {}
-        """The tokens of the replies to calls that still run, as far as the host has said."""
 
     @property
     def unsent(self) -> bool:
@@ -113,19 +111,16 @@ class HostCalls:
                 case RemoteLengths():
                     for number, tokens in message.tokens:
                         call = self._pending.get(number)
-                        if call and call.request:
-                            self.lengths[number] = tokens
-                            if call.request.progress:
-                                call.request.progress.reached(tokens)
+                        if call and call.request and call.request.progress:
+                            call.request.progress.reached(tokens)
                 case _:
                     outcome = CallOutcome(*message)
-                    self.lengths.pop(outcome.number, None)
                     if pending := self._pending.pop(outcome.number, None):
                         pending.outcome.set_result(outcome)
 
     def lose(self, error: ReasonerError) -> None:
         """The host is gone: all calls end with an error."""
-        pending, self._pending, self.lengths = self._pending, {}, {}
+        pending, self._pending = self._pending, {}
         self._unsent, self._cancels = {}, []
         for lost in pending.values():
             if not lost.outcome.done():

@@ -28,8 +28,8 @@ from reasoner.errors import UsageError, shown
 from reasoner.models.thinking import still_thinking
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, Range
+from reasoner.system.child_processes import in_daemon
 from reasoner.system.machine import usable_cores
-from reasoner.system.threads import in_daemon
 from reasoner.trace.history import RecordedEngine
 from reasoner.types import Completion, Notify, Prompt
 
@@ -196,15 +196,6 @@ class RayEngine(CheckedOptions):
                 f"{differing.model.name} {differing.model.revision}): give every node the same one"
             )
         return first, *others
-
-    @property
-    def lengths(self) -> list[int]:
-        """The tokens of each sequence in flight so far, in all replicas."""
-        return [
-            tokens
-            for replica in self._replicas
-            for tokens in replica.calls.lengths.values()
-        ]
 
     def release(self, question_id: str) -> None:
         """The question has ended."""

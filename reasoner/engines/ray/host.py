@@ -142,7 +142,6 @@ def packed_request(request: SampleRequest) -> Plain:
         request.seed,
         request.priority,
         request.watch,
-        request.floor,
         request.interruptible,
         request.original,
     )

@@ -110,14 +110,6 @@ class InProcessCore:
         """Abort a job; its exact usage, or None where that is unknown."""
         return self._between_steps(lambda: self._abort(request_id))
 
-    @property
-    def lengths(self) -> list[int]:
-        """The tokens of each sequence in flight so far."""
-        flights = list(self._flights.values())
-        return [
-            flight.request.num_output_tokens for flight in flights if flight.request
-        ]
-
     def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
         return self._between_steps(
@@ -368,15 +360,6 @@ class AsyncCore:
         if statistics := getattr(output, "metrics", None):
             job.meter.preemptions = statistics.num_preemptions
         return output
-
-    @property
-    def lengths(self) -> list[int]:
-        states = self._engine.output_processor.request_states if self._engine else {}
-        return [
-            state.detokenizer.num_output_tokens()
-            for state in list(states.values())
-            if state.detokenizer
-        ]
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)

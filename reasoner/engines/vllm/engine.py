@@ -38,7 +38,7 @@ from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.resolve import ResolvedModel
 from reasoner.models.thinking import HARMONY, ThinkingProfile, still_thinking
-from reasoner.system.threads import in_daemon
+from reasoner.system.child_processes import in_daemon
 from reasoner.types import Completion, Prompt
 
 
@@ -208,11 +208,6 @@ class VllmEngine(VllmModel):
         """The ids of a piece of text that continues a reply."""
         return self._prompts.marked(text) if self._marks else self._prompts.after(text)
 
-    @property
-    def lengths(self) -> list[int]:
-        """The tokens of each sequence in flight so far."""
-        return self._core.lengths if self._core else []
-
     async def token_texts(self, ids: TokenIds) -> tuple[str, ...]:
         """The text of each token by itself."""
         return tuple(self._prompts.decode((token,)) for token in ids)
@@ -247,12 +242,8 @@ class VllmEngine(VllmModel):
             request, streams=stream is not None, thinks=marks is not None
         )
         name = f"{request.question_id}-{next(self._names)}"
-        # Where it may be due, the stream tells how long it is.
-        progress = (
-            None if request.progress and request.progress.due else request.progress
-        )
         job = CoreJob(
-            name, ids, params, request.priority, stream, request.meter, progress
+            name, ids, params, request.priority, stream, request.meter, request.progress
         )
         output = await self._output(core, job, request.meter)
         drawn = (
@@ -279,9 +270,8 @@ class VllmEngine(VllmModel):
         marks: ThinkingMarks | None,
     ) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
-        due = request.progress and request.progress.due
         stops = marks and request.params.stop
-        if not (request.on_text or due or request.floor or stops):
+        if not (request.on_text or stops):
             return None
         on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.

@@ -15,7 +15,7 @@ from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import UsageError
 from reasoner.models.resolve import ResolvedModel
 from reasoner.specs import Range
-from reasoner.system.threads import in_daemon
+from reasoner.system.child_processes import in_daemon
 from reasoner.types import Prompt
 
 

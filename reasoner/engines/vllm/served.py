@@ -7,12 +7,11 @@ import asyncio
 import itertools
 import math
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final
 
 from reasoner.engine import (
     Engine,
@@ -43,8 +42,8 @@ from reasoner.models.geometry import DType, default_dtype, read_model_info
 from reasoner.models.resolve import ResolvedModel, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions, Range, Share
+from reasoner.system.child_processes import in_daemon
 from reasoner.system.machine import install_vllm
-from reasoner.system.threads import in_daemon
 from reasoner.types import Message, Notify
 
 CPU_CONTEXT = 8192
@@ -137,14 +136,6 @@ def devices_of(args: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, range(math.prod(int(size) for size in sizes))))
 
 
-class Timing(NamedTuple):
-    """Seconds spent on each part of starting: finding or building the model, importing vLLM, starting it."""
-
-    model: float
-    imports: float
-    engine: float
-
-
 @dataclass(slots=True)
 class VllmModel(CheckedOptions):
     """One model and the core that serves it. A core that dies is started again once; the second death is final."""
@@ -168,7 +159,6 @@ class VllmModel(CheckedOptions):
     notify: Notify = field(default=say_nothing, init=False, repr=False)
     stage: Notify = field(default=say_nothing, init=False, repr=False)
     """Receives the name of each stage of the start as it begins, from any thread."""
-    timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
     gpu: GpuMemory = field(
@@ -219,14 +209,11 @@ class VllmModel(CheckedOptions):
                 raise EngineUnavailable(
                     f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.alternative}"
                 )
-            began = time.monotonic()
             self.notes = ()
             resolved = self._resolved()
-            resolved_at = time.monotonic()
             prepare_environment(build)
             self.stage("importing vLLM")
             arguments = self._arguments(build, resolved)
-            imported = time.monotonic()
             self.stage(f"loading {resolved.name}")
             self._close_log()
             self._log = log = CoreLog()
@@ -256,9 +243,6 @@ class VllmModel(CheckedOptions):
                     f"vLLM could not serve {self.model_id!r}: {cause}{advice(cause, cpu=build.cpu)}"
                 ) from error
             self._core = core
-            self.timing = Timing(
-                resolved_at - began, imported - resolved_at, time.monotonic() - imported
-            )
 
     def _resolved(self) -> ResolvedModel:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))

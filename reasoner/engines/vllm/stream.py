@@ -131,10 +131,9 @@ class EndedSequence(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends when it is due, or falls below its floor. A sequence of a model that thinks, which is decoded here, also
-    ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
-    markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
-    left.
+    A sequence of a model that thinks, which is decoded here, ends at a stop string in its final part, and in its
+    thinking if asked. `on_text` receives each part without its markers; text that may begin a marker or a stop string
+    is held back until it is one or is not, and at the end it is left.
     """
 
     def __init__(
@@ -155,11 +154,7 @@ class SequenceStream:
         self._reader = PartReader(before, marks, tokenizer) if marks and reads else None
         self._longest = max(map(len, self._stop), default=1)
         self._tail = self._held = ""
-        self._progress = (
-            request.progress if request.progress and request.progress.due else None
-        )
         self._watch = request.watch
-        self._below = request.floor.watch() if request.floor else None
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
         self._texts: list[str] = []
@@ -228,10 +223,6 @@ class SequenceStream:
             ):
                 self._end = "stop", stop
                 return True
-        due = self._progress and self._progress.reached(self._computed)
-        below = self._below and any(self._below(row[1:]) for row in rows or ())
-        if (due or below) and not output.finished:
-            self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason
         return self._end is not None

@@ -74,9 +74,9 @@ def test_command_report_and_comparison_name_one_accuracy_and_one_interval(
         "-s",
         "single",
         "-s",
-        "vote8",
+        "vote8:n=2",
     )
-    ended = run(*asked, "-n", "2", "--out", str(folder), "--json")
+    ended = run(*asked, "--out", str(folder), "--json")
     told = [
         tuple(arm[name] for name in ("acc", "acc_low", "acc_high"))
         for arm in json.loads(ended.out)["arms"]

@@ -1,9 +1,6 @@
 """`reasoner eval --shard`: its shards in a folder are the run of one process, also as the processes of a Slurm array."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +13,6 @@ from reasoner_evals.runs.reading import open_run
 from reasoner_evals.runs.records import RunFolder, read_journal
 from reasoner_evals.view.arms import open_arms
 from tests.cli.command import Run
-from tests.test_docs import blocks
-from tests.waiting import PATIENCE
 
 EVAL = (
     "eval",
@@ -116,43 +111,3 @@ def test_the_report_of_all_shards_is_that_of_the_unsharded_run_byte_for_byte(
     assert [str(arm.run.folder.path) for arm in open_arms([parts])[::5]] == [
         str(parts / str(index)) for index in range(1, 4)
     ]
-
-
-def test_the_array_job_of_the_page_runs_and_is_reported(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its tasks are processes that run at the same time, with the variables that Slurm sets."""
-    [script] = [
-        block for block in blocks("docs/evaluation.md", "bash") if "#SBATCH" in block
-    ]
-    script = script.replace("gsm8k", "arithmetic").replace(
-        "--model Qwen/Qwen3-8B", "--limit 5 --engine simulated"
-    )
-    monkeypatch.chdir(tmp_path)
-
-    def array() -> list[int]:
-        paths = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        tasks = [
-            subprocess.Popen(
-                ["bash", "-c", script],
-                env={
-                    **os.environ,
-                    "PATH": paths,
-                    "SLURM_ARRAY_TASK_ID": str(at),
-                    "SLURM_ARRAY_TASK_COUNT": "3",
-                },
-            )
-            for at in (1, 2, 3)
-        ]
-        try:
-            return [task.wait(PATIENCE) for task in tasks]
-        finally:
-            for task in tasks:
-                task.kill()
-
-    assert array() == [0, 0, 0]
-    # Slurm starts the task of a failed machine again: it continues its run.
-    assert array() == [0, 0, 0]
-    [folder] = (tmp_path / "runs").iterdir()
-    assert run("report", str(folder)).code == 0
-    assert [source.items for source in open_run(folder).manifest.sources] == [5]

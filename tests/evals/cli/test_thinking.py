@@ -107,24 +107,3 @@ def test_levels_are_an_axis_of_an_evaluation_and_its_report(
     assert run("report", str(folder)).code == 0
     for row in csv.DictReader((folder / "results.csv").open()):
         assert 0 < float(row["thinking_tokens"]) <= float(row["generated_tokens"]) / 2
-
-
-@pytest.mark.usefixtures("thinks")
-def test_a_report_says_which_samples_were_cut(run: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    asked = (
-        "eval",
-        "arithmetic",
-        "-e",
-        "simulated:tokens=1e6",
-        "-s",
-        "self_consistency:n=2",
-        "-s",
-        "single",
-        "-q",
-    )
-    ended = run(*asked, "--limit", "3", "--max-tokens", "20", "--out", str(folder))
-    assert ended.code == 0, ended.err
-    assert run("report", str(folder)).code == 0
-    for row in csv.DictReader((folder / "results.csv").open()):
-        assert float(row["truncated"]) == 1

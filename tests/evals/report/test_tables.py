@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from reasoner.errors import UsageError
 from reasoner_evals.cli.results import compare, export
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
 from reasoner_evals.runs.export import export as export_run
-from reasoner_evals.runs.export import plain_cell, table, write_data_set
+from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.reading import open_run
 from tests.evals.fabricated import (
     BEST,
@@ -116,55 +115,6 @@ def test_what_models_wrote_is_exported_to_csv_as_plain_cells_and_to_parquet_as_i
     export_run(folder, tmp_path / "table.parquet")
     rows = parquet.read_table(tmp_path / "table.parquet").to_pylist()
     assert next(one for one in rows if one["kind"] == "final")["answer"] == written
-
-
-def test_a_run_is_published_as_a_data_set_with_a_card(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    folder, made = fabricate(tmp_path / "run", [VOTE], questions=12), tmp_path / "made"
-    made.mkdir()
-    count = write_data_set(folder, made)
-    rows = datasets.load_dataset(str(made), split="train")
-    assert rows.to_list() == table(folder).to_pylist()
-    assert len(rows) == count
-    card = (made / "README.md").read_text()
-    [source] = open_run(folder).manifest.sources
-    assert all(
-        text in card
-        for text in (
-            source.origin,
-            source.licence,
-            open_run(folder).manifest.model.name,
-        )
-    )
-    assert (made / "manifest.json").read_bytes() == (
-        folder / "manifest.json"
-    ).read_bytes()
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    refused = run(export, folder, "--push", "own/run")
-    assert "own/run cannot be published" in str(refused.exception or refused.stderr)
-    assert "give one of --out FILE and --push" in str(
-        run(export, folder).exception or run(export, folder).stderr
-    )
-
-
-def test_a_run_over_questions_that_may_not_be_shown_is_not_published(
-    tmp_path: Path,
-) -> None:
-    folder = fabricate(tmp_path / "run", [GREEDY], questions=12)
-    manifest = folder / "manifest.json"
-    held = json.loads(without_checksums(manifest).read_text())
-    for source in held["sources"]:
-        source["shareable"] = False
-    manifest.write_text(json.dumps(held))
-    with pytest.raises(
-        UsageError,
-        match=r"cannot be published: the authors of .* ask that items are not",
-    ):
-        write_data_set(folder, tmp_path)
 
 
 def test_markdown_is_tables_and_names_cannot_break_them(tmp_path: Path) -> None:

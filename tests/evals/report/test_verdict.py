@@ -131,34 +131,6 @@ def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(
     assert "vote of 1" in task.verdict.sentence
 
 
-@pytest.mark.parametrize(
-    ("points", "compared"),
-    [
-        (
-            [("vote", 2), ("vote", 4), ("vote", 8)],
-            ", but with 3 sizes compared that may be chance: ",
-        ),
-        (
-            [("vote", 2), ("vote", 4), ("mcts", None)],
-            ", but with 3 sizes and strategies compared that may be chance: ",
-        ),
-    ],
-)
-def test_what_may_be_chance_says_what_was_compared(
-    points: list[tuple[str, int | None]], compared: str
-) -> None:
-    base = a_point("greedy")
-    delta = a_delta(
-        base, difference=BoundedValue(0.3, 0.1, 0.5), p_holm=0.2, resolvable=True
-    )
-    rows = [
-        a_point(series, size=size, deltas={"greedy": delta}) for series, size in points
-    ]
-    found = verdict(list(table([base, *rows]).itertuples()))
-    assert found.claim == "leaning"
-    assert compared in found.sentence
-
-
 def test_no_difference_is_written_as_a_negative_zero() -> None:
     assert signed(-0.0004) == "+0.0"
     rounded = signed_points(BoundedValue(-0.0004, -0.0004, 0.01))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from reasoner.budget import Budget
 from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Grid, arms_of, file_part, read_budgets, read_seeds
-from reasoner_evals.runs.run import shares_samples
 
 TREE = "beam_search"
 GREEDY = "single:temperature=0"
@@ -50,20 +49,6 @@ def test_a_pool_is_drawn_once_a_seed_and_a_search_at_every_budget_and_both_at_ev
         ("beam_search", "samples=40 in all", 5, 0),
         ("single", "", 3, 0),
     ]
-
-
-def test_a_limit_of_sequential_tokens_holds_for_pools_and_greedy_samples_too() -> None:
-    asked = ("self_consistency:n=4", TREE, GREEDY)
-    arms = arms_of(grid(*asked, budgets="sequential=9,sequential=8"))
-    limits = ["sequential=9", "sequential=8"] * 3
-    assert [(arm.budget, arm.pool) for arm in arms] == list(
-        zip(limits, [4, 4, 0, 0, 0, 0], strict=True)
-    )
-    best = arms_of(
-        grid("best_of_n:n=3,temperature=0.7", budgets="sequential=8,sequential=7")
-    )
-    # A sample that was cut earlier is another one.
-    assert [shares_samples(arms[1], arm, None) for arm in best] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -112,22 +112,3 @@ def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(
         grade["status"] for grade in grades if grade["question_id"] == "q0"
     )
     assert statuses == ["no_answer", "right", "right", "right", "wrong", "wrong"]
-
-
-def test_arms_that_share_a_pool_share_its_probes(tmp_path: Path) -> None:
-    model = AskedModel(
-        replies("Surely a heptad.", "The answer is 8"), extract=lambda reply: "7"
-    )
-    votes, tokens = run(tmp_path, asked(2, "extract=probe"), model, "vote", "best")
-    rated = list(read_journal(RunFolder(tmp_path).arm("best")))
-    # `best` adds the ratings of the tests' verifier, and pays for its samples and their answers in full.
-    assert len(model.probes) == 6
-    for vote, best in zip(votes, rated, strict=True):
-        assert (
-            [reply.key for reply in vote.pool]
-            == [reply.key for reply in best.pool]
-            == ["7", "8"] * 3
-        )
-        assert best.cost.prompt_tokens == vote.cost.prompt_tokens
-        assert best.cost.verifier_tokens > vote.cost.verifier_tokens
-    assert sum(record.cost.tokens for record in votes) == tokens

@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from reasoner import Cost
 from reasoner.engine import SampleRequest
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import varied
-from reasoner.trace.events import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
 from reasoner_evals.report.build import make_report
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
-from tests.evals.runs.sittings import TASK, begin, data, manifest, plain_engine, sit
+from tests.evals.runs.sittings import TASK, begin, data, manifest, sit
 
 HUGE = 10**3999
 
@@ -80,24 +78,3 @@ def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
     again = sit(tmp_path, ["vote"], **options)
     assert again.started == [("vote", 6, 5)]
     assert "error" not in {outcome for _, _, outcome in again.done}
-
-
-def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_continued(
-    tmp_path: Path,
-) -> None:
-    sit(tmp_path, ["vote"], total="tokens=2000")
-    files = RunFolder(tmp_path).arm("vote")
-    events = list(read_trace(files.trace))
-    writer = TraceWriter(files.trace, overwrite=True)
-    for event in events:
-        poisoned = event.question_id == "q1" and isinstance(event, Sampled | Ended)
-        writer(
-            event.model_copy(update={"cost": Cost(generated_tokens=HUGE)})
-            if poisoned
-            else event
-        )
-    writer.close()
-    seen = sit(tmp_path, ["vote"], engine=plain_engine(), total="tokens=2000")
-    assert seen.started == [("vote", 6, 5)]
-    assert "error" not in {outcome for _, _, outcome in seen.done}
-    assert reported(tmp_path, total="tokens=2000") == 1

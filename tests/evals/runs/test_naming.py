@@ -57,7 +57,6 @@ SPECS = [
     "self_consistency:n=4",
     "self_consistency:n=16",
     "self_consistency:n=4,temperature=0.7",
-    "self_consistency:of=early_exit",
     "self_consistency:stop=beta",
     "escalate:then=self_consistency(n=4)",
     "escalate:then=self_consistency(n=16)",

@@ -124,7 +124,7 @@ AMOUNTS = st.none() | st.integers(0, 10**12)
 REALS = st.none() | st.floats(0, 1e30, exclude_min=True)
 
 
-@given(COUNTS, st.builds(Budget, AMOUNTS, AMOUNTS, AMOUNTS, REALS, REALS, REALS))
+@given(COUNTS, st.builds(Budget, AMOUNTS, AMOUNTS, AMOUNTS, REALS, REALS))
 def test_the_shards_parts_of_a_budget_are_no_more_than_the_whole(
     count: int, total: Budget
 ) -> None:

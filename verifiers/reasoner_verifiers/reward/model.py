@@ -25,7 +25,7 @@ from reasoner.models.geometry import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions
-from reasoner.system.threads import in_daemon
+from reasoner.system.child_processes import in_daemon
 from reasoner.types import Notify, Part
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder

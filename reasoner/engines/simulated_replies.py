@@ -1,21 +1,35 @@
-"""Instances of JSON schemas: what a model would write that is held to a schema."""
+"""What the simulated engine replies: the answers to arithmetic, instances of JSON schemas, and calls of tools."""
 
 import json
 import random
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
+from reasoner.answers.expressions import evaluate
+from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.errors import UsageError, shown
 from reasoner.system.files import parse_json
+from reasoner.types import Prompt
 
+_ASKED: Final = re.compile(
+    r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?",
+    re.IGNORECASE,
+)
+_WORDS: Final = {
+    "plus": "+",
+    "minus": "-",
+    "times": "*",
+    "multiplied by": "*",
+    "divided by": "/",
+    "x": "*",
+}
 DEEPEST: Final = 40
 """The most levels of an instance."""
 BRIEF: Final = 4
 """The level after which only what is required is written: a schema that refers to itself ends."""
-ANY_OBJECT: Final = '{"type": "object"}'
-"""The schema that leaves an object to what the prompt says of it."""
 _OBEYED: Final = {"$ref", "anyOf", "oneOf", "const", "enum", "type", "properties"} | {
     *("required", "items", "additionalProperties")
 }
@@ -23,6 +37,42 @@ _SILENT: Final = {"$schema", "$id", "$defs", "definitions", "title", "descriptio
     *("default", "examples", "strict")
 }
 """Keywords that limit nothing."""
+
+
+def arithmetic(text: str) -> Fraction | None:
+    """The value of the last paragraph that is only an arithmetic question; None without one."""
+    return read_arithmetic(text)[0]
+
+
+@lru_cache(maxsize=4096)
+def read_arithmetic(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
+    """The value of what `arithmetic` finds, and the answers that are stated after it."""
+    after = list[str]()
+    for paragraph in reversed(text.split("\n\n")):
+        # The longest paragraph, in characters, that is read as arithmetic
+        if len(paragraph) <= 1000 and (match := _ASKED.fullmatch(paragraph.strip())):
+            expression = evaluate(
+                re.sub(
+                    r"\s(multiplied by|divided by|plus|minus|times|x)\s",
+                    lambda word: f" {_WORDS[word[1].lower()]} ",
+                    match[1],
+                    flags=re.IGNORECASE,
+                )
+            )
+            if expression and len(expression.constants) > 1:
+                return expression.value, tuple(
+                    re.findall(
+                        r"The answer is (-?\d+(?:[./]\d+)?)", "\n".join(reversed(after))
+                    )
+                )
+        after.append(paragraph)
+    return None, ()
+
+
+def written(value: Fraction) -> str:
+    """A value as a decimal number of at most 6 decimal places, else as a fraction."""
+    decimal = value * 10**6
+    return f"{float(value):.12g}" if decimal.denominator == 1 else str(value)
 
 
 def instance(schema: str, answer: str, source: random.Random) -> str:
@@ -40,25 +90,6 @@ def instance(schema: str, answer: str, source: random.Random) -> str:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"json_schema is no JSON schema: {error}") from None
-
-
-def schema_like(value: Any) -> dict[str, Any]:
-    """The schema of values like this example: the same names, and the same types, which a text may say in words."""
-    match value:
-        case dict():
-            return {
-                "properties": {name: schema_like(part) for name, part in value.items()},
-                "required": list(value),
-            }
-        case list():
-            return {"items": schema_like(value[0]) if value else {}}
-        case bool():
-            return {"type": "boolean"}
-        case int() | float():
-            return {"type": "number"}
-        case str():
-            return {"type": "boolean" if "true or false" in value.lower() else "string"}
-    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +169,44 @@ def _number_in(answer: str) -> int | float | None:
         return None
     number = Fraction(answer)
     return int(number) if number.denominator == 1 else float(number)
+
+
+def named_call(prompt: Prompt, answer: str, source: random.Random) -> str:
+    """A call, as text, of the tool that the last turn of the user names; empty where it names none.
+
+    Raises:
+        UsageError: the parameters of the tool have no instance.
+    """
+    if not prompt.tools or prompt.messages[-1].role != "user":
+        return ""
+    for tool in json.loads(prompt.tools):
+        function = tool["function"]
+        if _names(prompt, function["name"]):
+            parameters = json.dumps(function.get("parameters") or {"type": "object"})
+            return call_text(
+                [ToolCall(function["name"], instance(parameters, answer, source))]
+            )
+    return ""
+
+
+def in_turn(schema: str, prompt: Prompt) -> str:
+    """The schema of a call that must be made, with the tools first that were not called yet and are named."""
+    parsed = json.loads(schema)
+    if not prompt.tools or "anyOf" not in parsed:
+        return schema
+    called = {
+        call["function"]["name"]
+        for message in prompt.messages
+        for call in message.fields.get("tool_calls", [])
+    }
+
+    def turn(call: Any) -> tuple[bool, bool]:
+        name = call["properties"]["name"]["const"]
+        return name in called, not _names(prompt, name)
+
+    return json.dumps({**parsed, "anyOf": sorted(parsed["anyOf"], key=turn)})
+
+
+def _names(prompt: Prompt, name: str) -> bool:
+    turns = [message.content for message in prompt.messages if message.role == "user"]
+    return bool(turns and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", turns[-1]))
