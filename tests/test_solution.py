@@ -7,9 +7,7 @@ import pytest
 
 from reasoner import Cost, Solution, Solutions, solve_many_sync, solve_sync
 from reasoner.answers.questions import Question
-from reasoner.errors import MissingExtra
 from reasoner.strategy import Plan
-from reasoner.system import machine
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Planned, number_question, says
 from reasoner.types import Answer, Proposal, Vote, VoteState
@@ -100,9 +98,7 @@ def test_many_solutions_are_a_bounded_table_without_markup_of_the_model() -> Non
     assert (repr(Solutions()), Solutions()._repr_html_().count("<tr>")) == ("[]", 1)
 
 
-def test_a_data_frame_has_a_row_for_each_solution_and_needs_pandas(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_data_frame_has_a_row_for_each_solution() -> None:
     solutions = solve_many_sync(
         [number_question(), "What is it?"], "single", ScriptedEngine(says("7"))
     )
@@ -110,11 +106,6 @@ def test_a_data_frame_has_a_row_for_each_solution_and_needs_pandas(
     assert list(frame["question_id"]) == [each.question_id for each in solutions]
     assert list(frame["tokens"]) == [each.cost.tokens for each in solutions]
     assert {"acc", "cost", "proposals"}.isdisjoint(frame.columns)
-    monkeypatch.setattr(machine, "missing", lambda *modules: list(modules))
-    with pytest.raises(MissingExtra, match=r"to_pandas\(\) needs pandas: run `"):
-        solutions.to_pandas()
-    with pytest.raises(MissingExtra, match="progress=True needs tqdm: run `"):
-        solve_sync("?", "single", ScriptedEngine(says("7")), progress=True)
 
 
 def test_progress_draws_a_bar_of_samples_and_one_of_questions(

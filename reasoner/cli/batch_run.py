@@ -53,7 +53,6 @@ from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable, file_errors
-from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted, printable, without_secrets
 from reasoner.system.tables import (
     UNREADABLE,
@@ -77,8 +76,6 @@ def check_files(questions: Path, answers: Path) -> None:
     """
     if questions != STANDARD:
         reader_of(questions)
-    if ".parquet" in (answers.suffix, Path(questions.name.removesuffix(".gz")).suffix):
-        require_extra("parquet", "a .parquet file")
     if answers == STANDARD:
         return
     if answers.suffix not in FORMATS:

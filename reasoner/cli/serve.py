@@ -11,7 +11,6 @@ from reasoner.cli.commands import Command
 from reasoner.cli.options import option
 from reasoner.cli.terminal import Terminal, guarded
 from reasoner.errors import UsageError
-from reasoner.system.machine import require_extra
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
@@ -76,7 +75,6 @@ def command(
 
     Exit codes: 0 stopped by a signal; 2 usage; 4 engine or model failure; 130 interrupted while it started.
     """
-    require_extra("serve", "a server")
     from reasoner.cli.given import GivenOptions, budget_of, read_prices, with_model
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun

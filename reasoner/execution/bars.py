@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from reasoner.solution import Solution
-from reasoner.system.machine import require_extra
 from reasoner.types import Proposal
 
 Follow = Callable[[Proposal], object]
@@ -13,11 +12,7 @@ Follow = Callable[[Proposal], object]
 
 @contextmanager
 def followed(progress: Follow | bool | None) -> Iterator[Follow | None]:
-    """What receives the proposals of a question: the function given, for True a bar over its samples, else nothing.
-
-    Raises:
-        MissingExtra: the bar needs tqdm, which is not installed.
-    """
+    """What receives the proposals of a question: the function given, for True a bar over its samples, else nothing."""
     if progress is not True:
         yield progress or None
         return
@@ -39,11 +34,7 @@ def followed(progress: Follow | bool | None) -> Iterator[Follow | None]:
 def counted_solutions(
     *, drawn: bool, length: int | None
 ) -> Iterator[Callable[[Solution], object]]:
-    """What receives the solutions of many questions: a bar over these, where it is `drawn`.
-
-    Raises:
-        MissingExtra: the bar needs tqdm, which is not installed.
-    """
+    """What receives the solutions of many questions: a bar over these, where it is `drawn`."""
     if not drawn:
         yield lambda _: None
         return
@@ -60,7 +51,6 @@ def counted_solutions(
 
 
 def _new_bar(unit: str, total: int | None) -> Any:
-    require_extra("eval", "progress=True", "tqdm")
     from tqdm.auto import tqdm
 
     return tqdm(total=total, unit=f" {unit}s")

@@ -1,1 +1,1 @@
-"""OpenAI's API over a session, and the server that speaks it, which alone needs the extra `serve`."""
+"""OpenAI's API over a session, and the server that speaks it."""

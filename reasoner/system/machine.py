@@ -18,9 +18,9 @@ from importlib.metadata import (
     version,
 )
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from reasoner.errors import MissingExtra, UsageError
+from reasoner.errors import UsageError
 
 MACHINE: Final = "REASONER_MACHINE"
 """A variable that describes another machine than this one, for tests and diagnosis: "flags=avx2,fma cores=2 gib=8"."""
@@ -31,20 +31,8 @@ _DESCRIBED: Final = re.compile(
 CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
 """What uv needs to install the CPU build of vLLM from PyPI: pip has no such option."""
 
-BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "eval": (
-        "datasets",
-        "huggingface_hub",
-        "matplotlib",
-        "pandas",
-        "pyarrow",
-        "tqdm",
-    ),
-    "parquet": ("pyarrow",),
-    "ray": ("ray",),
-    "serve": ("prometheus_client", "starlette", "uvicorn"),
-}
-"""The modules that an extra brings."""
+BRINGS: Final[Mapping[str, str]] = {"inspect": "inspect_ai", "ray": "ray"}
+"""The module that an extra is for."""
 
 COLLECT_EVERY: Final = 200_000
 """New objects between two searches; with Python's own 700, a run spends as long on searches as on its questions."""
@@ -184,7 +172,7 @@ def extras() -> dict[str, str]:
     )
     present = {
         here or vllm_extra(): bool(here),
-        **{extra: not missing(*modules) for extra, modules in BRINGS.items()},
+        **{extra: not missing(module) for extra, module in BRINGS.items()},
     }
     return {
         extra: "installed" if there else f"run `{install_command(extra)}`"
@@ -195,18 +183,6 @@ def extras() -> dict[str, str]:
 def missing(*modules: str) -> list[str]:
     """Those of the top-level modules that are not installed; none is imported."""
     return [module for module in modules if importlib.util.find_spec(module) is None]
-
-
-def require_extra(
-    extra: Literal["eval", "parquet", "ray", "serve"],
-    what: str,
-    *modules: str,
-) -> None:
-    """Refuse what needs an extra where `modules`, by default all that it brings, are not installed."""
-    if absent := missing(*(modules or BRINGS[extra])):
-        raise MissingExtra(
-            f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`"
-        )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def test_people_get_the_same_in_words(
         "KV bytes per token 1,024",
         "parameters unknown",
         "block_size=32, enforce_eager=true",
-        "extra eval installed",
+        "extra ray installed",
     ):
         assert row in words
 

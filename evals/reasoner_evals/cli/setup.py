@@ -21,7 +21,6 @@ from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.specs import Spec
 from reasoner.system.foreign import ForeignErrors
-from reasoner.system.machine import require_extra
 from reasoner.system.printing import one_line
 from reasoner.types import thinking_level
 from reasoner.verifier import Verifier
@@ -110,10 +109,8 @@ def set_up(options: RunOptions) -> RunSetup:
     """The objects that the options describe.
 
     Raises:
-        UsageError: an option is out of range, unknown or without effect, data cannot be loaded, or the extra `eval` is
-            not installed.
+        UsageError: an option is out of range, unknown or without effect, or data cannot be loaded.
     """
-    require_extra("eval", "evaluation")
     options = replace(
         options,
         tasks=tuple(task_spec(task, options.column_pairs) for task in options.tasks),

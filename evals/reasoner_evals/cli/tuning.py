@@ -22,7 +22,6 @@ from reasoner.journal.folder import check_free, write_whole, writing
 from reasoner.journal.lines import DAMAGED, sealed_line
 from reasoner.registry import build, expanded, spec_of
 from reasoner.system.files import read_whole
-from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable, without_secrets
 from reasoner.verifier import Verifier
 from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
@@ -143,7 +142,6 @@ def prepared(
     Raises:
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
-    require_extra("eval", "tuning")
     goal = None if tokens is None else read_tokens(tokens, "--tokens")
     if out.suffix != ".toml":
         raise UsageError(

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from reasoner.errors import UsageError
 from reasoner.system.files import file_errors, replacing
-from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import no_formula, one_line
 from reasoner.system.tables import arrow_schema, table_writer
 from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_of
@@ -77,15 +76,11 @@ def export(path: Path, out: Path) -> int:
 
     Raises:
         TraceError: the run cannot be read.
-        UsageError: the format is unknown, the file cannot be written, or pyarrow is not installed.
+        UsageError: the format is unknown or the file cannot be written.
     """
     if out.suffix not in FORMATS:
         raise UsageError(
             f"cannot write {out}: its name must end in {' or '.join(FORMATS)}"
-        )
-    if out.suffix == ".parquet" and missing("pyarrow"):
-        raise UsageError(
-            f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv"
         )
     rows, count = _rows(open_run(path)), 0
     if out.suffix == ".csv":

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict
 from reasoner.errors import UsageError, shown
 from reasoner.specs import written
 from reasoner.system.files import file_errors
-from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import printable
 from reasoner.system.tables import (
     UNREADABLE,
@@ -241,10 +240,6 @@ def from_hub(source: Publication, renames: Renames, *, instead: str) -> Rows:
         UsageError: it cannot be loaded; the message says what to do `instead`.
     """
     name = f"{source.hub} ({source.config})" if source.config else source.hub
-    if missing("datasets"):
-        raise UsageError(
-            f"{name} needs the package datasets: run `{install_command('eval')}`, or {instead}"
-        )
     try:
         records, commit = _load(source)
     except Exception as error:

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from reasoner.engines.ray import keeper
 from reasoner.engines.vllm.build import first_line
-from reasoner.errors import EngineUnavailable
-from reasoner.system.machine import require_extra
+from reasoner.errors import EngineUnavailable, MissingExtra
+from reasoner.system.machine import install_command, missing
 
 _SILENT: Final[Mapping[str, Any]] = {
     "log_to_driver": False,
@@ -45,7 +45,8 @@ def join(address: str) -> None:
         MissingExtra: Ray is not installed.
         EngineUnavailable: no cluster answers at the address, or none can be started.
     """
-    require_extra("ray", "the engine ray")
+    if missing("ray"):
+        raise MissingExtra(f"the engine ray needs ray: run `{install_command('ray')}`")
     with _LOCK:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray warns that a later version hides no GPUs from an actor without any.
