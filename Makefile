@@ -1,7 +1,7 @@
 # make demo         set up, then a tour of a minute
 # make fast         while working: ruff, and every test without an engine, a process, a whole evaluation or long arithmetic
 # make test         the whole test suite, real vLLM included, without the wide sweeps
-# make wheels       install the wheel into empty environments, and run what .ci/wheels.md promises for each: a minute
+# make wheels       install the wheel into empty environments, and type there what README and the tour say: a minute
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
 # make gpu          measure the engine on one NVIDIA GPU, at most 8 minutes; without one a tiny model runs the same phases
 # make bench        measure every figure that has a peer or a bar, both sides in turn: half an hour

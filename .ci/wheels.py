@@ -1,7 +1,8 @@
-"""Installs the wheel into empty environments, and runs there each command of the table in .ci/wheels.md.
+"""Installs the wheel into empty environments, and types there what README and the tour say, as a new user does.
 
-`make wheels` runs it. A command with "yes" must succeed; one with "no" must be refused in one line, with a command that
-installs what it needs. The extra `eval` is tried a second time with the newest versions of everything, as users get it.
+`make wheels` runs it: README's commands and those of the tour with the newest versions of everything, as users get
+them, and more commands with the versions of constraints.txt. Each must succeed. `make` is left to the gate, which runs
+it; a command that needs vLLM is asked of the simulated engine, as README says.
 """
 
 import os
@@ -15,56 +16,53 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
 PATIENCE = 120
 """Seconds after which a command fails."""
+MORE = """
+reasoner doctor
+reasoner list strategies
+reasoner solve "What is 3 + 4?" --trace solved.jsonl
+reasoner trace solved.jsonl
+reasoner batch questions.jsonl -o answers.jsonl
+reasoner batch questions.jsonl -o answers.csv
+reasoner batch questions.jsonl -o answers.parquet
+reasoner serve
+reasoner eval arithmetic --limit 12 -s single -s best_of_n:n=4 --shard 1/2 --out first/1
+reasoner eval arithmetic --limit 12 -s single -s best_of_n:n=4 --shard 2/2 --out first/2
+reasoner report first
+reasoner view first
+reasoner compare first:arithmetic.single first:arithmetic.best_of_n-n4
+reasoner tune arithmetic --limit 40 -s self_consistency:n=16 --out tuned.toml
+reasoner runs grade first/1
+reasoner runs export first --out first.csv
+reasoner runs export first --out first.parquet
+reasoner solve "What is 3 + 4?" -s auto:profile=tuned.profile.json
+"""
+"""What else works without a model and without an extra, in this order."""
 
 
-class Line(NamedTuple):
-    """A command of the table, and whether it works, by extra."""
-
-    command: str
-    works: dict[str, bool]
-
-
-def table() -> list[Line]:
-    """The lines of the table, with its extras from left to right."""
-    page = (ROOT / ".ci/wheels.md").read_text(encoding="utf-8")
-    rows = [
-        re.split(r" *\| *", row.strip("| "))
-        for row in page.splitlines()
-        if row.startswith("| ")
-    ]
-    start = next(index for index, row in enumerate(rows) if row[0] == "command")
-    extras = [name.strip("`") for name in rows[start][1:]]
-    lines = [row for row in rows[start + 1 :] if row[0].startswith("`reasoner ")]
-    return [
-        Line(
-            row[0].strip("`"),
-            {
-                extra: {"yes": True, "no": False}[cell]
-                for extra, cell in zip(extras, row[1:], strict=True)
-            },
-        )
-        for row in lines
-    ]
+def commands_of(page: str) -> list[str]:
+    """The commands of the blocks of a page, in their order, and what it exports."""
+    blocks = re.findall(
+        r"^```(?:console|bash)\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("reasoner ", "export "))]
 
 
 class Environment:
-    """An environment that holds the wheel with one extra, or "none"."""
+    """An environment that holds the wheel, with an extra or none, and a folder `work` to type in."""
 
     def __init__(
-        self, folder: Path, wheel: Path, extra: str, *, pinned: bool = True
+        self, folder: Path, wheel: Path, extra: str = "", *, pinned: bool = True
     ) -> None:
-        self.folder = folder / extra
-        self.work = folder / f"work-{extra}"
-        self.work.mkdir()
-        (self.work / "questions.jsonl").write_text(
-            '{"question": "What is 3 + 4?"}\n', encoding="utf-8"
-        )
+        self.folder, self.work = folder / "environment", folder / "work"
+        self.work.mkdir(parents=True)
+        shutil.copy(ROOT / "examples/questions.jsonl", self.work)
+        shutil.copytree(ROOT / "examples", self.work / "examples")
         # Nothing of the clone or of the environment around is seen.
         inherited = (
             "HOME",
@@ -88,13 +86,12 @@ class Environment:
             "VIRTUAL_ENV": str(self.folder),
             **({"UV_CONSTRAINT": str(ROOT / "constraints.txt")} if pinned else {}),
             "REASONER_CACHE": str(folder / "cache"),
+            "REASONER_SERVE_PORT": "0",
         }
         subprocess.run(
             [UV, "venv", "--quiet", "--python", sys.executable, self.folder], check=True
         )
-        requirement = (
-            f"reasoner-kit{'' if extra == 'none' else f'[{extra}]'} @ {wheel.as_uri()}"
-        )
+        requirement = f"reasoner-kit{f'[{extra}]' if extra else ''} @ {wheel.as_uri()}"
         self.run([str(UV), "pip", "install", "--quiet", requirement]).check_returncode()
 
     def run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
@@ -110,24 +107,25 @@ class Environment:
             check=False,
         )
 
-    def fault(self, command: str, *, works: bool) -> str:
-        """What is wrong with how a command ends here; empty if it ends as the table says."""
-        words = shlex.split(command)
-        if works and words[1] in ("serve", "view"):
+    def fault(self, command: str) -> str:
+        """What is wrong with how a command ends here; empty if it succeeds."""
+        words = shlex.split(command, comments=True)
+        if words[0] == "export":
+            self.variables |= dict(word.split("=", 1) for word in words[1:])
+            return ""
+        if words[1] in ("serve", "view"):
             return self._fault_of_server(words)
         ended = self.run([str(self.folder / "bin" / words[0]), *words[1:]])
-        lines = ended.stderr.splitlines() or [""]
-        if works:
-            return (
-                f"exit code {ended.returncode}: {lines[-1]}" if ended.returncode else ""
-            )
-        if ended.returncode != 2 or len(lines) > 1:
-            return f"exit code {ended.returncode} and {len(lines)} lines where it must be refused: {lines[-1]}"
-        named = re.search(r"run `(.*?)`", lines[0])
-        if not named:
-            return f"no command that installs what is missing: {lines[0]}"
-        installed = self.run([*shlex.split(named[1]), "--dry-run"])
-        return f"`{named[1]}` fails: {installed.stderr}" if installed.returncode else ""
+        last = (ended.stderr.splitlines() or [""])[-1]
+        return f"exit code {ended.returncode}: {last}" if ended.returncode else ""
+
+    def faults(self, commands: list[str]) -> Iterator[str]:
+        """Each command that fails, of these in their order."""
+        for command in commands:
+            problem = self.fault(command)
+            print(f"{'wrong' if problem else 'right'}  {command}", flush=True)
+            if problem:
+                yield f"{command}: {problem}"
 
     def _fault_of_server(self, words: list[str]) -> str:
         """What is wrong with a server that is started, asked once and ended."""
@@ -158,25 +156,23 @@ UNREACHABLE = "http://127.0.0.1:9"
 """The address of a hub that does not answer."""
 
 
-def faults_of_newest(folder: Path, wheel: Path, lines: list[Line]) -> Iterator[str]:
-    """Each line that fails with `eval` and no constraints, and a benchmark whose error is not about the hub."""
-    (folder / "newest").mkdir()
-    environment = Environment(folder / "newest", wheel, "eval", pinned=False)
-    problems = [
-        (line.command, environment.fault(line.command, works=True))
-        for line in lines
-        if line.works["eval"] and not line.works["none"]
-    ]
+def faults_of_first_hour(folder: Path, wheel: Path) -> Iterator[str]:
+    """What fails of README and of the tour with the plain install, and a benchmark whose error is not about the hub."""
+    environment = Environment(folder, wheel, pinned=False)
+    yield from environment.faults(commands_of((ROOT / "README.md").read_text("utf-8")))
+    environment.variables.pop("REASONER_ENGINE")
+    tour = environment.run([str(environment.folder / "bin/reasoner"), "demo"])
+    _, _, listed = tour.stdout.partition("What to type next\n")
+    typed = listed.splitlines()
+    if not typed:
+        yield f"the tour names no commands: {tour.stderr[-2000:]}"
+    shutil.rmtree(environment.work / "first")
+    yield from environment.faults(typed)
     environment.variables["HF_ENDPOINT"] = UNREACHABLE
     asked = "reasoner eval gsm8k --engine simulated"
-    ended = environment.run(
-        [str(environment.folder / "bin/reasoner"), *asked.split()[1:]]
-    )
-    told = "" if "the hub cannot be reached" in ended.stderr else ended.stderr[-2000:]
-    for command, problem in [*problems, (asked, told)]:
-        print(f"newest {'wrong' if problem else 'right'}  {command}", flush=True)
-        if problem:
-            yield f"newest: {command}: {problem}"
+    told = environment.fault(asked)
+    if "the hub cannot be reached" not in told:
+        yield f"{asked}: {told}"
 
 
 INSPECT = """
@@ -215,7 +211,7 @@ assert all("theta is 0.95" in stop.reason for stop in stopped.early_stops), stop
 
 def fault_of_inspect(folder: Path, wheel: Path) -> str:
     """What is wrong with the model provider of inspect_ai, which pins other versions than vLLM's."""
-    environment = Environment(folder, wheel, "inspect", pinned=False)
+    environment = Environment(folder / "inspect", wheel, "inspect", pinned=False)
     ended = environment.run([str(environment.folder / "bin/python"), "-c", INSPECT])
     print(
         f"inspect {'wrong' if ended.returncode else 'right'}  an evaluation by inspect_ai",
@@ -226,8 +222,7 @@ def fault_of_inspect(folder: Path, wheel: Path) -> str:
 
 def fault_of_plugin(folder: Path, wheel: Path) -> str:
     """What is wrong with the template of a package of plug-ins, or with its tests."""
-    (folder / "plugin").mkdir()
-    environment = Environment(folder / "plugin", wheel, "none")
+    environment = Environment(folder / "plugin", wheel)
     source = shutil.copytree(ROOT / "examples/plugin", environment.work / "source")
     ended = environment.run(
         [
@@ -252,44 +247,22 @@ def fault_of_plugin(folder: Path, wheel: Path) -> str:
 
 
 def faults(folder: Path) -> Iterator[str]:
-    """Each line of the table that is not as it says."""
-    lines = table()
+    """Everything that fails."""
     subprocess.run(
         [UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True
     )
     [wheel] = folder.glob("*.whl")
-    made: Path | None = None
-    # The extra with the most commands first: the others read what they are refused to write.
-    for extra in sorted(
-        lines[0].works, key=lambda extra: -sum(line.works[extra] for line in lines)
-    ):
-        environment = Environment(folder, wheel, extra)
-        for line in lines:
-            problem = environment.fault(line.command, works=line.works[extra])
-            print(
-                f"{extra:<6} {'wrong' if problem else 'right'}  {line.command}",
-                flush=True,
-            )
-            if problem:
-                yield f"{extra}: {line.command}: {problem}"
-            written = re.search(r" (?:--out|-o) (\S+)", line.command)
-            if written and made and not line.works[extra]:
-                # With what the command writes beside it, such as a profile.
-                for source in made.glob(f"{Path(Path(written[1]).parts[0]).stem}*"):
-                    copied = environment.work / source.name
-                    if source.is_dir():
-                        shutil.copytree(source, copied, dirs_exist_ok=True)
-                    else:
-                        shutil.copy(source, copied)
-        made = made or environment.work
-    yield from faults_of_newest(folder, wheel, lines)
+    yield from faults_of_first_hour(folder / "first", wheel)
+    pinned = Environment(folder / "pinned", wheel)
+    pinned.variables["REASONER_ENGINE"] = "simulated"
+    yield from pinned.faults(MORE.strip().splitlines())
     yield from filter(
         None, (fault_of_inspect(folder, wheel), fault_of_plugin(folder, wheel))
     )
 
 
 def main() -> int:
-    """Check the table; the exit code."""
+    """Type everything; the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="reasoner-wheels-"))
     try:
         wrong = list(faults(folder))

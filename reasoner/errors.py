@@ -32,7 +32,7 @@ class UsageError(ReasonerError):
     """The caller's input cannot work; the message says what would."""
 
 
-MAX_LISTED = 200
+MAX_LISTED = 20
 """Known names that an error lists; of more it shows the nearest."""
 
 
@@ -57,10 +57,8 @@ class UnknownName(UsageError):
         owner = f" of {of}" if of else ""
         listed = ", ".join(self.known) if self.known else "none"
         if len(self.known) > MAX_LISTED:
-            near = difflib.get_close_matches(name, self.known, cutoff=0.5)
-            listed = ", such as ".join(
-                filter(None, (str(len(self.known)), ", ".join(near)))
-            )
+            near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.0)
+            listed = f"{len(self.known)}, such as {', '.join(near)}"
         super().__init__(
             f"no {kind}{owner} named {shown(name)}{guess} (there are: {listed})"
         )

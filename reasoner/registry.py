@@ -1,8 +1,11 @@
 """The registry: `best_of_n:n=16` becomes a strategy, found through entry points on first use."""
 
 import dataclasses
+import importlib.util
 import inspect
 import json
+import re
+import sys
 import tomllib
 import types
 import typing
@@ -10,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from reasoner.errors import (
     ReasonerError,
@@ -43,13 +46,63 @@ DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
 
 
+_IN_FILES: dict[tuple[Kind, str], EntryPoint] = {}
+"""The classes of files that a user named, by kind and name."""
+_IN_FILE: Final = re.compile(r"([^\s,=()\[\]*]+\.py)(?::([^\W\d]\w*))?")
+
+
 @cache
 def entries(kind: Kind) -> Mapping[str, EntryPoint]:
     """The registered names of one kind, in which our own go first; nothing is imported yet."""
     return {
         **{entry.name: entry for entry in plug_ins(_GROUPS[kind])},
+        **{name: entry for (of, name), entry in _IN_FILES.items() if of == kind},
         **_own_entries(kind),
     }
+
+
+def with_files(kind: Kind, text: str) -> str:
+    """A spec in which a class of a Python file, as in `mine.py:MyVote:n=8`, has the name of the class alone.
+
+    The classes are registered for this process. As the files are run, this is only for what a user typed: the name of a
+    file in any other spec is an unknown name.
+
+    Raises:
+        UsageError: a file cannot be run, or has no such class.
+    """
+    return _IN_FILE.sub(lambda match: _registered(kind, match[1], match[2]), text)
+
+
+def _registered(kind: Kind, file: str, name: str | None) -> str:
+    path = Path(file).resolve()
+    module = f"reasoner_file_{path.stem}"
+    if not path.is_file():
+        raise UsageError(f"there is no file {file}")
+    loaded = sys.modules.get(module)
+    if loaded is None or loaded.__file__ != str(path):
+        with ForeignErrors(file, UsageError):
+            made = importlib.util.spec_from_file_location(module, path)
+            assert made
+            assert made.loader
+            sys.modules[module] = loaded = importlib.util.module_from_spec(made)
+            made.loader.exec_module(loaded)
+    own = sorted(
+        each
+        for each, value in vars(loaded).items()
+        if dataclasses.is_dataclass(value) and value.__module__ == module
+    )
+    if name is None:
+        example = own[0] if own else "CLASS"
+        raise UsageError(f"name a class of {file}, as in {file}:{example}")
+    require_name("class", name, own, of=file)
+    known = (entries(kind).get(name) or EntryPoint(name, "", "")).value
+    entry = EntryPoint(name, f"{module}:{name}", _GROUPS[kind])
+    if known not in ("", entry.value):
+        raise UsageError(f"{file}: there is another {kind} named {name}: rename yours")
+    _IN_FILES[kind, name] = entry
+    entries.cache_clear()
+    _name_at.cache_clear()
+    return name
 
 
 @cache

@@ -8,9 +8,9 @@ import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.commands import Command
-from reasoner.cli.options import SPEC, json_option
+from reasoner.cli.options import engine_options, json_option
 from reasoner.cli.terminal import ANSWERED, ENGINE, Terminal, guarded, labelled
-from reasoner.errors import EngineError, UsageError
+from reasoner.errors import EngineError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
 from reasoner.system.printing import counted
 
@@ -22,24 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor", cls=Command, heading="Set up")
-@click.option(
-    "-m",
-    "--model",
-    metavar="PATH_OR_ID",
-    help="Model to inspect: a folder, a Hugging Face id, or a server's id.  [default: embedded]",
-)
-@click.option(
-    "-e",
-    "--engine",
-    metavar=SPEC,
-    help="Engine to check: openai, or vllm with options, as in vllm:kv_cache_dtype=fp8.  [default: vllm; "
-    "openai with --base-url]",
-)
-@click.option(
-    "--base-url",
-    metavar="URL",
-    help="OpenAI-compatible server to check.  [default: the variable REASONER_BASE_URL]",
-)
+@engine_options
 @json_option("the findings")
 @guarded
 def command(
@@ -62,16 +45,12 @@ def command(
 
     terminal = Terminal()
     chosen = GivenOptions(engine=engine, model=model, base_url=base_url).to_engine()
-    if not isinstance(chosen, VllmEngine | OpenAIEngine):
-        raise UsageError(
-            f"--engine {engine} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
-        )
     findings = _software()
     code = ANSWERED
     try:
         if isinstance(chosen, OpenAIEngine):
             findings |= interrupts.run(lambda: _server(chosen))
-        else:
+        elif isinstance(chosen, VllmEngine):
             findings |= _device()
             # A server needs no vLLM, so its absence is an error only for what needs it.
             code = (

@@ -1,11 +1,14 @@
 """What was typed on the command line or stands in settings, and the one place where its texts become objects."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import click
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
@@ -17,13 +20,15 @@ from reasoner.registry import (
     DEFAULT_STRATEGY,
     Kind,
     build,
+    build_checked,
     expanded,
     load,
     options_of,
     sampling_options,
     spec_of,
+    with_files,
 )
-from reasoner.specs import BareWord, Spec
+from reasoner.specs import BareWord, OwnerOnly, Spec, marks_of
 from reasoner.strategy import Strategy
 from reasoner.system.files import read_settings_table
 from reasoner.trace.history import RecordedEngine
@@ -31,8 +36,17 @@ from reasoner.verifier import Verifier
 
 ADDRESS_VARIABLE: Final = "REASONER_BASE_URL"
 """The variable that holds the default of --base-url."""
+FOUND: Final = "reasoner.toml"
 MODEL: Final = ("model", "engine", "base_url")
 """The options that name the model; settings give all of them or none."""
+_KINDS: Final[Mapping[str, Kind]] = {
+    "strategy": "strategy",
+    "strategies": "strategy",
+    "verifier": "verifier",
+    "tasks": "task",
+    "task": "task",
+}
+"""The typed options that may name a class of a file, and the kind of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +109,16 @@ class GivenOptions:
     def to_engine(self) -> Engine:
         """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
 
-        The variable REASONER_BASE_URL is the default of --base-url, unless another engine is named.
+        The variable REASONER_BASE_URL is the default of --base-url, unless another engine is named. Where nothing names
+        a model, the file of `found_settings` does.
 
         Raises:
             UsageError: it is unknown, has no such option, or sets it too.
         """
+        unnamed = not (self.named_engine or server_address())
+        if unnamed and (model := _table(*found_settings(), "model")):
+            changes: dict[str, Any] = {**model}
+            return replace(self, **changes).to_engine()
         named = Spec.parse(self.engine) if self.engine else None
         address = self.base_url
         if address is None and (
@@ -180,9 +199,10 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read or is not one of settings.
     """
-    if settings is None:
-        return typed
-    table = read_settings_table(settings)
+    typed = with_own_files(typed)
+    settings, table = (
+        (settings, read_settings_table(settings)) if settings else found_settings()
+    )
     default, verifiers, model = (
         _table(settings, table, name) for name in ("default", "verifiers", "model")
     )
@@ -205,6 +225,56 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
             filled["strategy"], settings.parent / str(profile)
         )
     return with_model(filled, model)
+
+
+def with_own_files(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The typed options, with classes of the user's own files by their names: see `reasoner.registry.with_files`."""
+    filled, kinds = dict(typed), _KINDS.keys() & typed.keys()
+    for name in kinds:
+        read, given = partial(with_files, _KINDS[name]), typed[name]
+        filled[name] = (
+            tuple(map(read, given))
+            if isinstance(given, tuple)
+            else given and read(given)
+        )
+    return filled
+
+
+def found_settings() -> tuple[Path, dict[str, Any]]:
+    """The settings of a user who names none, with their path: `reasoner.toml` in this folder, else the user's own.
+
+    Raises:
+        UsageError: the file cannot be read; or the folder's, which somebody else may have written, sets more than a
+            client of a server may: an address, code, or an engine or a verifier with options.
+    """
+    here, own = Path(FOUND), Path(click.get_app_dir("reasoner")) / FOUND
+    path = here if here.exists() else own
+    if not path.exists():
+        return path, {}
+    table = read_settings_table(path)
+    if path is own:
+        return path, table
+    default, model = (_table(path, table, name) for name in ("default", "model"))
+    plain = {**model, "verifier": default.get("verifier", "")}
+    plain.pop("model", "")
+    if (
+        "verifiers" in table
+        or "base_url" in model
+        or not all(re.fullmatch(r"\w*", text) for text in plain.values())
+    ):
+        raise UsageError(
+            f"{path} names an address, or an engine or verifier with options: give it as --settings {path} if it is "
+            f"yours, or move it to {own}"
+        )
+
+    def check(cls: type, option: str) -> None:
+        if isinstance(marks_of(cls).get(option), OwnerOnly):
+            raise UsageError(
+                f"{path} may not set {option}: give it as --settings {path} if it is yours"
+            )
+
+    build_checked("strategy", default.get("strategy", DEFAULT_STRATEGY), check)
+    return path, table
 
 
 def _profiled(strategy: str | None, profile: Path) -> str | None:

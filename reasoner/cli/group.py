@@ -23,10 +23,11 @@ _COMMANDS = {
 }
 _EPILOG: Final = """First steps: reasoner demo
 
-Defaults: a variable is the default of an option, here --model of solve:
+Defaults: variables name the model of all commands; others are the default of an option, here --strategy of solve:
 
 \b
-    export REASONER_SOLVE_MODEL=PATH_OR_ID
+    export REASONER_ENGINE=simulated REASONER_MODEL=PATH_OR_ID
+    export REASONER_SOLVE_STRATEGY=vote8
 
 Completion for bash (or zsh, fish), here and in ~/.bashrc:
 

@@ -1,10 +1,12 @@
 """The options that several commands have. Imports nothing slow: `--help` reads it."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +26,33 @@ class CommandOption(click.Option):
         extra = super().get_help_extra(ctx)
         extra.pop("range", None)
         return extra
+
+
+class ModelOption(CommandOption):
+    """An option that names the model; its default is a variable of all commands, unless an engine is typed."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The variable of this command alone, such as REASONER_SOLVE_MODEL, or the one of all commands."""
+        name = str(self.name).upper()
+        return os.environ.get(f"{ctx.auto_envvar_prefix}_{name}") or os.environ.get(
+            f"REASONER_{name}"
+        )
+
+    def value_from_envvar(self, ctx: click.Context) -> str | None:
+        """The text of the variable."""
+        return self.resolve_envvar_value(ctx)
+
+    def consume_value(
+        self, ctx: click.Context, opts: Mapping[str, Any]
+    ) -> tuple[Any, ParameterSource]:
+        """What was typed, else the variable."""
+        value, source = super().consume_value(ctx, opts)
+        if source is ParameterSource.ENVIRONMENT and opts.keys() & {
+            "engine",
+            "base_url",
+        }:
+            return None, ParameterSource.DEFAULT
+        return value, source
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
@@ -79,7 +108,8 @@ SETTINGS = option(
     type=PATH,
     metavar="FILE",
     section="Strategy",
-    help="Strategy, verifier and model from `reasoner tune`. Typed options override them.",
+    help="Strategy, verifier and model from `reasoner tune`. Typed options override them.  [default: reasoner.toml in "
+    "this folder, else in ~/.config/reasoner]",
 )
 QUIET = option(
     "-q",
@@ -126,21 +156,23 @@ sampling_options = together(
 )
 """The options that replace those of the same meaning in the strategy."""
 engine_options = together(
-    option(
+    click.option(
         "-m",
         "--model",
+        cls=ModelOption,
         metavar="PATH_OR_ID",
         section="Model",
         several="several models need a run each, and `reasoner compare`",
-        help="Model: a folder, a Hugging Face id, or a server's id.  [default: embedded]",
+        help="Model: a folder, a Hugging Face id, or a server's id.  [default: the variable REASONER_MODEL; embedded]",
     ),
-    option(
+    click.option(
         "-e",
         "--engine",
+        cls=ModelOption,
         metavar=SPEC,
         section="Model",
         help="Engine that runs the model, as in vllm, openai or simulated. `reasoner list engines` shows "
-        "all.  [default: vllm; openai with --base-url]",
+        "all.  [default: the variable REASONER_ENGINE; vllm, or openai with --base-url]",
     ),
     option(
         "--base-url",

@@ -75,7 +75,13 @@ def command(
 
     Exit codes: 0 stopped by a signal; 2 usage; 4 engine or model failure; 130 interrupted while it started.
     """
-    from reasoner.cli.given import GivenOptions, budget_of, read_prices, with_model
+    from reasoner.cli.given import (
+        GivenOptions,
+        budget_of,
+        read_prices,
+        with_model,
+        with_own_files,
+    )
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun
     from reasoner.serving.app import Keys
@@ -83,7 +89,7 @@ def command(
     from reasoner.serving.listener import is_loopback
 
     own = read_settings(settings) if settings else Settings()
-    given = GivenOptions(**with_model(typed, own.model))
+    given = GivenOptions(**with_model(with_own_files(typed), own.model))
     limits = own.limits
     if max_budget is not None:
         limits = limits.model_copy(update={"max_budget": budget_of(max_budget)})

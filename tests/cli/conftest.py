@@ -16,10 +16,13 @@ from tests.cli.command import Ended, Run
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     for name in (
         "OPENAI_API_KEY",
         "REASONER_BASE_URL",
+        "REASONER_ENGINE",
+        "REASONER_MODEL",
         "FORCE_COLOR",
         "PYTHONIOENCODING",
         "PYTHONUNBUFFERED",

@@ -178,13 +178,9 @@ def test_given_arguments_are_checked_and_shown(
     given = "vllm:kv_cache_dtype=fp8,tensor_parallel_size=1,seed=7"
     passed = findings(run, "-m", model(tmp_path), "-e", given)["vllm_arguments"]
     assert (passed["kv_cache_dtype"], passed["seed"]) == ("fp8", "7")
-    for spec, complaint in (
-        (
-            "vllm:kv_cache_dtype=fp9",
-            "kv_cache_dtype='fp9' does not fit vLLM: invalid choice: 'fp9'",
-        ),
-        ("simulated", "doctor takes vllm"),
-    ):
-        ended = run("doctor", "-e", spec)
-        assert (ended.code, ended.err.count("\n")) == (2, 1)
-        assert complaint in ended.err
+    ended = run("doctor", "-e", "vllm:kv_cache_dtype=fp9")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert (
+        "kv_cache_dtype='fp9' does not fit vLLM: invalid choice: 'fp9'" in ended.error
+    )
+    assert run("doctor", "-e", "simulated").code == 0

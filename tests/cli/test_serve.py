@@ -48,7 +48,7 @@ def address(ready: str) -> str:
 def test_it_shows_its_address_and_a_request_that_works() -> None:
     with served(*SERVE) as (process, ready, example):
         assert re.fullmatch(
-            r"ready    http://127\.0\.0\.1:\d+ serves simulated and 15 aliases of it; Ctrl-C stops it\n",
+            r"ready    http://127\.0\.0\.1:\d+ serves simulated and 13 aliases of it; Ctrl-C stops it\n",
             ready,
         )
         line = example.removeprefix("try").strip()

@@ -24,13 +24,15 @@ def command(
 
     Exit codes: 0 the tour ended; 2 usage; 4 engine or model failure; 130 interrupted.
     """
-    from reasoner.cli.given import GivenOptions, server_address
+    from reasoner.cli.given import GivenOptions, found_settings, server_address
     from reasoner.cli.progress import Display
     from reasoner.engines.vllm.build import installed_build
     from reasoner_evals.cli.tour import Tour
 
-    if not (engine or model or base_url or server_address() or installed_build()):
+    named = engine or model or base_url or server_address()
+    if not (named or installed_build() or "model" in found_settings()[1]):
         engine = "simulated"
+    # The commands to type next name the engine of the tour.
     typed = {"--model": model, "--engine": engine, "--base-url": base_url}
     return Tour(
         engine=GivenOptions(engine=engine, model=model, base_url=base_url).to_engine(),

@@ -74,13 +74,20 @@ def command(
     Exit codes: 0 all questions have a result; 1 output could not be written; 2 usage; 4 engine failure or questions
     that ended in an error; 130 interrupted.
     """
-    from reasoner.cli.given import settled
+    from reasoner.cli.given import settled, with_own_files
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import EvalRun
     from reasoner_evals.cli.setup import RunOptions, locked_run
     from reasoner_evals.runs.records import RunFolder
 
-    options = RunOptions(**settled(settings, given))
+    options = RunOptions(
+        # A run that continues has its own settings.
+        **(
+            settled(settings, given)
+            if settings or not resume
+            else with_own_files(given)
+        )
+    )
     fixed = (
         ("--out", out, "a run continues in its own folder"),
         ("--reuse", options.reuse, "the run has its samples"),

@@ -24,6 +24,12 @@ ASKED = {
     "vote of 8": "self_consistency:n=8,max_tokens=96",
 }
 RECORDED = {
+    "HumanEval": {
+        "greedy": "single:temperature=0",
+        "one sample": "single:temperature=0.7",
+        "best of 4": "best_of_n:n=4",
+        "best of 16": "best_of_n:n=16",
+    },
     "GSM8K": {
         "greedy": "single:temperature=0",
         "one sample": "single:temperature=0.7",
@@ -31,19 +37,16 @@ RECORDED = {
         "until settled": "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))",
         "vote of 16": "self_consistency:n=16",
     },
-    "HumanEval": {
-        "greedy": "single:temperature=0",
-        "one sample": "single:temperature=0.7",
-        "best of 4": "best_of_n:n=4",
-        "best of 16": "best_of_n:n=16",
-    },
 }
 """By benchmark what reads it, by names for readers; the last one is compared with the first."""
 MEANING = """
 A dot is a question, full where the answer is right. In brackets is the 95 % interval; tokens are those of a question. \
-Qwen2.5-Coder-0.5B-Instruct was recorded once. The best program passes most of the tests that its question shows. \
-A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs more: \
-measure before you pay."""
+Qwen2.5-Coder-0.5B-Instruct was recorded once. The best program passes most of the tests that its question shows.
+
+When do more samples help? Where something tells right from wrong, as those tests do, or where the right answer is the \
+most frequent one: gpt-4o-mini answers 88.8 % of GSM8K with one sample and 94.2 % with a vote of 40, o3-mini 61.3 % \
+and 71.6 % of AIME 2024. Where a model rarely finds the answer, as on the questions of GSM8K above, or only guesses, a \
+vote costs more and gains little: measure before you pay."""
 NEXT = """
 What to type next
 reasoner solve "What is 7 x 8?"{flags}

@@ -117,11 +117,12 @@ def command(
     Exit codes: 0 the settings are written; 1 output could not be written; 2 usage; 4 engine failure or no candidate has
     a result; 130 interrupted.
     """
+    from reasoner.cli.given import with_own_files
     from reasoner_evals.cli.setup import RunOptions
     from reasoner_evals.cli.tuning import TuneRun, locked_race, prepared
     from reasoner_evals.cli.tuning_progress import TuneProgress
 
-    options = RunOptions(tasks=(task,), **given)
+    options = RunOptions(**with_own_files({"tasks": (task,), **given}))
     setup = prepared(
         options,
         tokens=tokens,
