@@ -280,11 +280,12 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """A budget from `tokens=4000,seconds=30`; amounts may end in k, m, g, t or p.
+        """A budget from `tokens=4000,seconds=30`, or `4k` for tokens alone; amounts may end in k, m, g, t or p.
 
         Raises:
             UsageError: an unknown unit, an amount that is not a positive number, or a unit given twice.
         """
+        text = text if "=" in text or not text[:1].isdigit() else f"tokens={text}"
         limits = _amounts_in(text, "budget", "unit", UNITS, "tokens=4000,seconds=30")
         counts: dict[str, int] = {}
         for unit, amount in limits.items():

@@ -20,8 +20,10 @@ ReasonerError
 """
 
 import difflib
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
+from typing import Any, Final
 
 
 class ReasonerError(Exception):
@@ -66,6 +68,28 @@ class UnknownName(UsageError):
 
 MAX_SHOWN = 80
 """Characters of a wrong value that an error shows."""
+
+
+_PLAIN: Final = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dictionary": "an object",
+}
+"""What a reader calls the types of pydantic."""
+
+
+def misfit(problem: Mapping[str, Any]) -> str:
+    """What pydantic finds wrong with a value, in words for readers who know neither it nor Python."""
+    text = re.sub(
+        r"Input should be a valid (\w+).*",
+        lambda match: f"it must be {_PLAIN.get(match[1], match[1])}",
+        problem["msg"].removeprefix("Value error, "),
+    ).replace("Input should be", "it must be")
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def shown(value: object) -> str:

@@ -19,6 +19,7 @@ from reasoner.errors import (
     ReasonerError,
     UnknownName,
     UsageError,
+    misfit,
     require_choice,
     require_name,
     shown,
@@ -436,7 +437,7 @@ def _read(where: str, value: Any, hint: Any) -> Any:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
-        given, advice = wrong["input"], wrong["msg"].lower()
+        given, advice = wrong["input"], misfit(wrong)
         text = shown(given)
         if isinstance(given, Spec | tuple):
             text, advice = written(given), _ADVICE.get(wrong["type"], advice)

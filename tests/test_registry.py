@@ -207,7 +207,7 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("best_of_n:n=none", "n='none' does not fit"),
         (
             "best_of_n:selector=best",
-            "selector='best' does not fit: input should be 'argmax', 'weighted', 'majority', 'last', 'consensus', 'softmax' or 'borda'",
+            "selector='best' does not fit: it must be 'argmax', 'weighted', 'majority', 'last', 'consensus', 'softmax' or 'borda'",
         ),
         ("best_of_n:top_p=2", "top_p must be .*got 2.0"),
         ('single:stop=[""]', "stop='' is empty"),

@@ -182,7 +182,10 @@ def _question_row(
         question = ask(text)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    if id_column or values.get(ID) is not None:
+    # As in an evaluation, an empty id is none.
+    given = values.get(id_column or ID)
+    named = given is not None and bool(str(given).strip())
+    if named or (id_column and id_column not in values):
         name = _text(where, values, id_column or ID, ID).strip()
         if len(name) > MAX_ID:
             raise UsageError(

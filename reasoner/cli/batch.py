@@ -43,13 +43,8 @@ from reasoner.errors import UsageError
 @options.SAMPLES
 @options.sampling_options
 @options.thinking_option()
-@options.budget_option(together=True)
-@option(
-    "--each",
-    metavar=options.UNITS,
-    section="Strategy",
-    help="Budget of each question, as in tokens=4k,seconds=30.  [default: no limit]",
-)
+@options.budget_option("each question")
+@options.total_option()
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.SETTINGS
@@ -88,12 +83,12 @@ def command(
     from reasoner.execution.session import CONCURRENCY
 
     settled_options = settled(settings, typed)
-    each = settled_options.pop("each")
+    total = budget_of(settled_options.pop("total"))
     given = GivenOptions(**settled_options)
     if overwrite and out == options.STANDARD:
         raise UsageError("--overwrite has no effect without --out FILE: omit it")
-    total, limit = budget_of(given.budget), budget_of(each)
-    prices = read_prices(given.prices, [total, limit])
+    budget = budget_of(given.budget)
+    prices = read_prices(given.prices, [total, budget])
     return BatchRun(
         engine=given.to_engine(),
         display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),
@@ -101,8 +96,8 @@ def command(
         answers=out,
         overwrite=overwrite,
         given=given,
-        budget=total,
-        each=limit,
+        budget=budget,
+        total=total,
         prices=prices,
         concurrency=concurrency or CONCURRENCY,
     ).run()

@@ -164,7 +164,7 @@ class BatchRun(EngineRun):
     overwrite: bool
     given: GivenOptions
     budget: Budget
-    each: Budget
+    total: Budget
     prices: Prices | None
     concurrency: int
     _rows: Iterator[InputRow] = field(init=False)
@@ -180,7 +180,7 @@ class BatchRun(EngineRun):
     @property
     def _shared(self) -> bool:
         """Whether all questions share a budget."""
-        return bool(str(self.budget))
+        return bool(str(self.total))
 
     @property
     def _sink(self) -> Sink | None:
@@ -261,8 +261,8 @@ class BatchRun(EngineRun):
                     strategy=self._strategy,
                     engine=self.engine,
                     verifier=self._verifier,
-                    budget=self.budget if self._shared else None,
-                    each=self.each if str(self.each) else None,
+                    budget=self.total if self._shared else None,
+                    each=self.budget if str(self.budget) else None,
                     prices=self.prices,
                     seed=self.given.seed,
                     concurrency=self.concurrency,
@@ -395,7 +395,7 @@ class BatchRun(EngineRun):
         decisive = {
             "--strategy": spec_of(strategy),
             "--verifier": spec_of(verifier) if verifier else "",
-            "--each": str(self.each),
+            "--budget": str(self.budget),
             "--seed": str(given.seed),
             "--engine": without_secrets(
                 str(Spec.parse(spec_of(self.engine)).without(*PACE))

@@ -211,10 +211,9 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     name = "strategies" if several else "strategy"
     if not typed[name] and "strategy" in default:
         filled[name] = (default["strategy"],) if several else default["strategy"]
-        # The budget of each question has another name in commands that ask several.
-        limit = next(name for name in ("each", "budgets", "budget") if name in typed)
-        if typed[limit] is None and "budget" in default:
-            filled[limit] = default["budget"]
+        limit = "budgets" if several else "budget"
+        if not typed[limit] and "budget" in default:
+            filled[limit] = (default["budget"],) if several else default["budget"]
         verifier = default.get("verifier")
         if typed["verifier"] is None and verifier:
             filled["verifier"] = verifiers.get(verifier, verifier)

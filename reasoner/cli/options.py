@@ -210,19 +210,35 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
     )
 
 
-def budget_option(*, together: bool = False) -> Callable[[F], F]:
-    """The option of the most that one question may spend, or all questions `together`."""
-    units = "Units: tokens, generated, samples, seconds, usd"
-    if together:
-        text = f"Budget of all questions together, as in tokens=2m. Hard questions get what easy ones leave. {units}."
-    else:
-        text = f"Budget of the question, as in tokens=4k,seconds=30. {units}."
+BUDGET_UNITS: Final = "Units: tokens, generated, samples, seconds, usd"
+
+
+def budget_option(of: str, *, several: bool = False) -> Callable[[F], F]:
+    """The option of the most that one question, or a request, may spend; `several` budgets are an axis."""
+    more = "; repeat the option for several, each a run of its own" if several else ""
     return option(
         "-b",
         "--budget",
+        *["budgets"][: int(several)],
+        multiple=several,
         metavar=UNITS,
         section="Strategy",
-        help=f"{text}  [default: no limit]",
+        help=f"Budget of {of}, as in 4k for tokens, or tokens=4k,seconds=30{more}. {BUDGET_UNITS}.  "
+        "[default: no limit]",
+    )
+
+
+def total_option(*, several: bool = False) -> Callable[[F], F]:
+    """The option of the most that all questions together may spend; `several` totals are an axis."""
+    more = "; repeat the option for several" if several else ""
+    return option(
+        "--total",
+        *["totals"][: int(several)],
+        multiple=several,
+        metavar=UNITS,
+        section="Strategy",
+        help=f"Budget of all questions together, as in 2m for tokens{more}. Hard questions get what easy ones leave.  "
+        "[default: no limit]",
     )
 
 

@@ -41,12 +41,7 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
     help="TOML file of aliases, verifiers, limits and keys, or from `reasoner tune`; see docs/serving.md. Options "
     f"override it. {KEYS_VARIABLE} may hold keys.  [default: no key]",
 )
-@option(
-    "--max-budget",
-    metavar=options.UNITS,
-    section="Server",
-    help="Maximum budget per request, as in tokens=50k,seconds=120.  [default: no limit]",
-)
+@options.budget_option("each request")
 @option(
     "-s",
     "--strategy",
@@ -63,7 +58,7 @@ def command(
     host: str,
     port: int,
     settings: Path | None,
-    max_budget: str | None,
+    budget: str | None,
     **typed: Any,
 ) -> int:
     """Serve OpenAI's API, with a strategy for each request.
@@ -91,8 +86,8 @@ def command(
     own = read_settings(settings) if settings else Settings()
     given = GivenOptions(**with_model(with_own_files(typed), own.model))
     limits = own.limits
-    if max_budget is not None:
-        limits = limits.model_copy(update={"max_budget": budget_of(max_budget)})
+    if budget is not None:
+        limits = limits.model_copy(update={"max_budget": budget_of(budget)})
     variable = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
     keys = Keys(
         {

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @options.SAMPLES
 @options.sampling_options
 @options.thinking_option()
-@options.budget_option()
+@options.budget_option("the question")
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.SETTINGS

@@ -146,7 +146,7 @@ def _complaint(line: bytes, error: ValueError, form: Format[T]) -> tuple[str, bo
         )
     complaint = complaint_of(error)
     return f"is not a line of the {form.name}: {complaint}", not complaint.startswith(
-        "invalid json"
+        "invalid JSON"
     )
 
 

@@ -6,7 +6,6 @@ of the owner's, and stays small.
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -30,7 +29,7 @@ from pydantic_core import from_json
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
-from reasoner.errors import UsageError, shown
+from reasoner.errors import UsageError, misfit, shown
 from reasoner.registry import build_checked, spec_of
 from reasoner.serving.errors import ApiError
 from reasoner.specs import Mark, OwnerOnly, Spec, marks_of
@@ -579,18 +578,12 @@ def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
                 code="missing_required_parameter",
                 param=param,
             )
-    message = (
-        problem["msg"]
-        .removeprefix("Value error, ")
-        .replace("Input should be", "it must be")
-    )
-    message = re.sub(r"a valid dictionary or instance of \w+", "an object", message)
     given = f" (got {shown(problem['input'])})"
     if problem["type"] == "value_error" or isinstance(problem["input"], dict | list):
         given = ""
     return ApiError(
         400,
-        f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}",
+        f"{param or 'the body'}: {misfit(problem)}{given}",
         param=param or None,
     )
 

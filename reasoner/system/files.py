@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 from uuid import uuid4
 
-from reasoner.errors import ReasonerError, UsageError
+from reasoner.errors import ReasonerError, UsageError, misfit
 
 T = TypeVar("T")
 
@@ -98,11 +98,8 @@ def complaint_of(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error).lower()
     first = error.errors(include_url=False)[0]
-    return ": ".join(
-        filter(
-            None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]
-        )
-    )
+    where = ".".join(map(str, first["loc"]))[:200]
+    return ": ".join(filter(None, [where, misfit(first)[:200]]))
 
 
 def read_value(

@@ -52,6 +52,18 @@ _USUAL: Final = {
 """Names that data sets give to the columns of questions and of answers."""
 
 
+_GZIP: Final = b"\x1f\x8b"
+"""The first bytes of a file that gzip made."""
+_NO_CSV: Final = {
+    "new-line": "a line ends with a carriage return alone: save it with line ends of Linux or Windows",
+    "unexpected end": "a quote is not closed",
+    "expected after": "text follows the closing quote of a field",
+    "NUL": "it holds a zero byte",
+    "field limit": "a field is too long",
+}
+"""What the csv module's words mean, by a part of them."""
+
+
 class LongRow(UsageError):
     """A row has more than `MAX_ROW` bytes. It was skipped: the next one can be read."""
 
@@ -94,14 +106,12 @@ class Table(NamedTuple):
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """A file of rows, unpacked where its name ends in `.gz`."""
+    """A file of rows, unpacked where it is compressed by gzip, whatever its name says."""
     reader = reader_of(path)
-    with (
-        gzip.open(path)
-        if path.name.lower().endswith(".gz")
-        else path.open("rb") as opened
-    ):
-        yield Table(path.name, reader, cast("BinaryIO", opened))
+    with path.open("rb") as opened:
+        packed = opened.peek(2)[:2] == _GZIP
+        file = gzip.GzipFile(fileobj=opened) if packed else opened
+        yield Table(path.name, reader, cast("BinaryIO", file))
 
 
 def column_names(
@@ -268,6 +278,7 @@ def _csv(
         reader = csv.reader(chain(sample, lines), delimiter=separator, strict=True)
         columns = [column.strip() for column in next(filter(None, reader), [])]
         number = reader.line_num
+        _check_distinct(name, columns)
         for values in reader:
             location, number = f"{name}:{number + 1}", reader.line_num
             if len(values) > len(columns):
@@ -281,7 +292,14 @@ def _csv(
             elif values:
                 yield _row(location, dict(zip_longest(columns, values)))
     except csv.Error as error:
-        raise UsageError(f"{name}:{number + 1} is not CSV: {error}") from None
+        meant = next((_NO_CSV[part] for part in _NO_CSV if part in str(error)), error)
+        raise UsageError(f"{name}:{number + 1} is not CSV: {meant}") from None
+
+
+def _check_distinct(name: str, columns: Sequence[str]) -> None:
+    """Refuse a header in which a name stands twice: one of the columns would be lost."""
+    if twice := [each for each in columns if each and columns.count(each) > 1]:
+        raise UsageError(f"{name} has two columns named {twice[0]!r:.80}: rename one")
 
 
 def _sample(lines: Iterator[str]) -> list[str]:
@@ -317,6 +335,7 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         )
         if limit is not None and size > limit:
             raise _too_large(name, limit)
+        _check_distinct(name, table.schema_arrow.names)
         rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
         rows_read = (
             values

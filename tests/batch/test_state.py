@@ -127,15 +127,15 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"{", "invalid json"),
-        (b"[]", "input should be"),
+        (b"{", "invalid JSON"),
+        (b"[]", "it must be"),
         (
             b'{"settings": {"--seed": 1}}',
-            "settings.--seed: input should be a valid string",
+            "settings.--seed: it must be text",
         ),
         (
             b'{"settings": {}, "dropped": {"samples": "many"}}',
-            "dropped.samples: input should be a valid integer",
+            "dropped.samples: it must be a whole number",
         ),
     ],
 )

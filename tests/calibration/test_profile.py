@@ -125,7 +125,7 @@ ARM = (*FAMILY, "arms", 0)
             "must ascend",
         ),
         (_set(*FAMILY, "bins", to={"signal": "none", "edges": [0.5]}), "need a signal"),
-        (_set(*FAMILY, "bins", to={"signal": "stars"}), "input should be"),
+        (_set(*FAMILY, "bins", to={"signal": "stars"}), "it must be"),
         (_twice(*FAMILY, "arms"), "has 2 rows in bin 0"),
         (_twice("families"), "2 families are of the task 'math'"),
         (_set(*ARM, "trust", "shares", to=[0.5, 0.5, 0.9]), "shares must ascend"),

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import pytest
 
+from reasoner import registry
 from reasoner.cli import main
 from tests.cli.command import Ended, Run
 
@@ -50,3 +51,8 @@ def run(
 
     yield run
     signal.signal(signal.SIGINT, interrupted)
+    # The next process would not know the classes of files that this one was given.
+    if registry._IN_FILES:
+        registry._IN_FILES.clear()
+        registry.entries.cache_clear()
+        registry._name_at.cache_clear()

@@ -162,7 +162,7 @@ def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(
     run: Run, tmp_path: Path
 ) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(30)), tmp_path / "a.jsonl"
-    short = batch(run, source, "-o", answers, "-b", "tokens=600")
+    short = batch(run, source, "-o", answers, "--total", "tokens=600")
     assert short.code == 3
     assert (
         "without an answer: raise it, and the same command asks them again"
@@ -172,7 +172,7 @@ def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(
     assert spent(first) <= 600
     assert len(first) == 30
     unanswered = {row["id"] for row in first if row["answer"] is None}
-    more = batch(run, source, "-o", answers, "-b", "tokens=9k")
+    more = batch(run, source, "-o", answers, "--total", "tokens=9k")
     assert more.code == 0
     second = read(answers)
     assert len({row["id"] for row in second}) == len(second) == 30
@@ -230,9 +230,9 @@ def test_a_finished_batch_has_nothing_left_to_do(
         *questions(2),
     ]
     source, answers = write(tmp_path / "q.jsonl", rows), tmp_path / f"a.{suffix}"
-    assert batch(run, source, "-o", answers, "-b", "tokens=9k").code == bad
+    assert batch(run, source, "-o", answers, "--total", "tokens=9k").code == bad
     before = answers.read_bytes()
-    for more in ((), ("-b", "tokens=10k", "--concurrency", "2")):
+    for more in ((), ("--total", "tokens=10k", "--concurrency", "2")):
         again = batch(run, source, "-o", answers, *more)
         assert (again.code, answers.read_bytes()) == (bad, before)
         assert (
@@ -260,19 +260,20 @@ def test_lines_that_are_there_twice_are_said_and_taken_out_and_two_answers_to_a_
 ) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(12)), tmp_path / "a.jsonl"
     assert (
-        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+        batch(run, source, "-o", answers, "-s", "single", "--total", "samples=5").code
+        == 3
     )
     whole = answers.read_bytes().splitlines(keepends=True)
     first = next(line for line in whole if json.loads(line)["answer"])
     answers.write_bytes(
         b"".join([*whole, *whole[3:], first.replace(b'"tokens": ', b'"tokens": 1')])
     )
-    two = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
+    two = batch(run, source, "-o", answers, "-s", "single", "--total", "samples=90")
     assert two.code == 2
     assert f"has two answers to row {json.loads(first)['row']} (" in two.err
     assert "delete one of the lines, or start again with --overwrite" in two.err
     answers.write_bytes(b"".join([*whole, *whole[3:]]))
-    ended = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=12")
+    ended = batch(run, source, "-o", answers, "-s", "single", "--total", "samples=12")
     # Each sample counts once, so that the budget pays for a sample of every other row.
     assert ended.code == 0
     assert f"warning: 9 lines were in {answers} twice: one of each is kept" in ended.err
@@ -285,17 +286,19 @@ def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(
 ) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(8)), tmp_path / "a.jsonl"
     assert (
-        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+        batch(run, source, "-o", answers, "-s", "single", "--total", "samples=5").code
+        == 3
     )
     done = {row["id"] for row in read(answers) if row["answer"] is not None}
     assert 0 < len(done) < 8
     write(source, [{"question": "What is 9 + 9?"}, *questions(8)])
-    shifted = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
+    shifted = batch(run, source, "-o", answers, "-s", "single", "--total", "samples=90")
     assert shifted.code == 2
     assert "is not the one that was answered: the input has changed" in shifted.err
     write(source, [*questions(8), {"question": "What is 9 + 9?"}])
     assert (
-        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+        batch(run, source, "-o", answers, "-s", "single", "--total", "samples=90").code
+        == 0
     )
     assert sorted(row["row"] for row in read(answers)) == list(range(1, 10))
 
@@ -312,7 +315,8 @@ def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_tw
     ]
     source, answers = write(tmp_path / f"q.{kind}", rows), tmp_path / "a.jsonl"
     assert (
-        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+        batch(run, source, "-o", answers, "-s", "single", "--total", "samples=5").code
+        == 3
     )
     lines = {row["row"]: row for row in read(answers) if row["answer"]}
     number = min(lines)
@@ -323,7 +327,7 @@ def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_tw
         for place, row in enumerate(rows, 1)
     ]
     write(source, edited)
-    changed = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
+    changed = batch(run, source, "-o", answers, "-s", "single", "--total", "samples=90")
     assert changed.code == 2
     wanted = f"error: row {number} ('q{number - 1}') has changed since it was answered: restore it, delete its line"
     assert [line for line in changed.err.splitlines() if line.startswith(wanted)]
@@ -332,7 +336,8 @@ def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_tw
     # Reordered columns are no change.
     write(source, [dict(reversed(row.items())) for row in rows])
     assert (
-        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+        batch(run, source, "-o", answers, "-s", "single", "--total", "samples=90").code
+        == 0
     )
     found = {row["row"]: row for row in read(answers)}
     assert len(read(answers)) == len(found) == 8
@@ -350,10 +355,11 @@ def test_answers_that_are_not_those_of_the_batch_are_refused(
 ) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(8)), tmp_path / "a.jsonl"
     assert (
-        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+        batch(run, source, "-o", answers, "-s", "single", "--total", "samples=5").code
+        == 3
     )
     answers.write_bytes(answers.read_bytes() + damage)
-    ended = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
+    ended = batch(run, source, "-o", answers, "-s", "single", "--total", "samples=90")
     assert ended.code == 2
     assert "start again with --overwrite" in ended.err
 

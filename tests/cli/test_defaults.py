@@ -1,11 +1,9 @@
 """What commands take where nothing is typed: variables, found settings; and classes of a user's own files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reasoner import registry
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.system.files import parse_json
@@ -25,14 +23,9 @@ class Pair(SelfConsistency):
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
-    with monkeypatch.context() as patch:
-        patch.setattr(registry, "_IN_FILES", {})
-        yield
-    registry.entries.cache_clear()
-    registry._name_at.cache_clear()
 
 
 def samples(run: Run, *more: str) -> int:

@@ -175,7 +175,7 @@ def test_settings_and_options(tmp_path: Path) -> None:
         '[aliases.mine]\nstrategy = "self_consistency:n=3"\nanswer = "number"\ndescription = "a vote of three"\n'
         '[verifiers]\nsure = "certainty:measure=self_certainty"\n[default]\nstrategy = "best_of_n:n=2"\nverifier = "sure"\n'
     )
-    with served(*SERVE, "--settings", str(settings), "--max-budget", "samples=2") as (
+    with served(*SERVE, "--settings", str(settings), "--budget", "samples=2") as (
         process,
         ready,
         _,
@@ -208,7 +208,7 @@ def test_settings_and_options(tmp_path: Path) -> None:
             ("--host", "0.0.0.0"),
             "--host 0.0.0.0 is reached by other machines, and no key is set",
         ),
-        (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
+        (("--budget", "tokes=4"), "no budget unit named 'tokes'"),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
     ],
 )

@@ -97,19 +97,19 @@ def test_after_a_failed_write_nothing_is_written(tmp_path: Path) -> None:
         (
             b'{"said":1}\n',
             TraceError,
-            "is not a line of the list: said: input should be a valid string",
+            "is not a line of the list: said: it must be text",
         ),
-        (b"{}}\n", DamagedLine, "is not a line of the list: invalid json"),
+        (b"{}}\n", DamagedLine, "is not a line of the list: invalid JSON"),
         (sealed(b'{"said":"a"}') + b'{"said":"a"}\n', DamagedLine, DAMAGED),
         (
             sealed(b'{"said":"a"}') + b'{"said":1}\n',
             DamagedLine,
-            "said: input should be",
+            "said: it must be",
         ),
         (
             sealed(b'{"said":"a"}') + sealed(b'{"said":1}'),
             TraceError,
-            "said: input should be",
+            "said: it must be",
         ),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
         ("[limit]", "unknown field 'limit': did you mean limits?"),
         (
             "[limits]\nqueue = true",
-            r"limits.queue: it must be a valid integer \(got True\)",
+            r"limits.queue: it must be a whole number \(got True\)",
         ),
         (
             '[limits]\nmax_budget = "tokes=4"',

@@ -129,3 +129,31 @@ def test_a_column_is_named_only_if_no_other_one_can_be_meant(
 def test_a_name_that_was_written_wrongly_is_corrected() -> None:
     assert meant_column("question", "promt", {"id": "1", "prompt": "Add."}) == "prompt"
     assert meant_column("question", "gone", {"id": "1", "prompt": "Add."}) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"question,answer,answer\nq,1,2\n", "has two columns named 'answer'"),
+        (b'question,answer\n"q,1\n', "a quote is not closed"),
+        (b'question,answer\n"q"x,1\n', "text follows the closing quote of a field"),
+        (b"question,answer\rq,1\r", "a line ends with a carriage return alone"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_said_in_our_words(
+    content: bytes, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=told), open_table(path) as table:
+        list(table.rows())
+
+
+def test_a_packed_file_is_known_by_its_content(tmp_path: Path) -> None:
+    rows = b"question,answer\nq,1\n"
+    for name, content in (("t.csv", gzip.compress(rows)), ("t.csv.gz", rows)):
+        (tmp_path / name).write_bytes(content)
+        with open_table(tmp_path / name) as table:
+            assert [row for _, row in table.rows()] == [
+                {"question": "q", "answer": "1"}
+            ]

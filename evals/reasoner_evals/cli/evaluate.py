@@ -16,12 +16,6 @@ from reasoner_evals.cli.options import command_line, default_folder, run_options
 @run_options(strategies="single and self_consistency:n=16")
 @SETTINGS
 @option(
-    "--totals",
-    metavar="AMOUNT,...",
-    section="Strategy",
-    help="Budgets that all questions of a task share, one run each, as in 200k.",
-)
-@option(
     "--shard",
     metavar="I/N",
     section="Data",
@@ -37,6 +31,7 @@ from reasoner_evals.cli.options import command_line, default_folder, run_options
     "rest; each strategy is charged as if it had drawn all.",
 )
 @option(
+    "-o",
     "--out",
     type=PATH,
     metavar="DIR",
@@ -69,7 +64,7 @@ def command(
     everything else.
 
     --resume RUN alone continues an interrupted run; other options must not change it. With --shard, each part gets an
-    N-th of --totals; --budgets and seeds are those of the whole run.
+    N-th of --total; --budget and seeds are those of the whole run.
 
     Exit codes: 0 all questions have a result; 1 output could not be written; 2 usage; 4 engine failure or questions
     that ended in an error; 130 interrupted.

@@ -15,11 +15,13 @@ from reasoner.cli.options import (
     UNSANDBOXED,
     VERIFIER,
     F,
+    budget_option,
     engine_options,
     option,
     sampling_options,
     thinking_option,
     together,
+    total_option,
 )
 
 
@@ -39,13 +41,8 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
         sampling_options,
         thinking_option(several=True),
         VERIFIER,
-        option(
-            "--budgets",
-            metavar="AMOUNT,...",
-            section="Strategy",
-            help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. Pools of samples "
-            "take none.  [default: no limit]",
-        ),
+        budget_option("each question", several=True),
+        total_option(several=True),
         option(
             "--seeds",
             metavar="COUNT|SEED,...",

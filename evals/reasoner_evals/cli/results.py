@@ -62,6 +62,7 @@ def _side(name: str) -> tuple[Path, str]:
 @group.command("export")
 @click.argument("run", type=PATH, metavar="RUN")
 @click.option(
+    "-o",
     "--out",
     type=PATH,
     required=True,
@@ -123,6 +124,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
 @click.command("report", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option(
+    "-o",
     "--out",
     type=PATH,
     metavar="DIR",

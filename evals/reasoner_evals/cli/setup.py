@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reasoner import Prices
+from reasoner.budget import Budget
 from reasoner.cli.given import (
     GivenOptions,
     check_sampling,
@@ -30,7 +31,6 @@ from reasoner_evals.runs.arms import (
     Shard,
     Subset,
     arms_of,
-    read_budgets,
     read_seeds,
 )
 from reasoner_evals.runs.manifest import (
@@ -51,8 +51,8 @@ class RunOptions(GivenOptions):
 
     tasks: tuple[str, ...] = ()
     strategies: tuple[str, ...] = ()
-    budgets: str | None = None
-    totals: str | None = None
+    budgets: tuple[str, ...] = ()
+    totals: tuple[str, ...] = ()
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
@@ -121,8 +121,8 @@ def set_up(options: RunOptions) -> RunSetup:
             "--engine replay cannot be evaluated, as it samples nothing new: choose another engine"
         )
     strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)
-    budgets = read_budgets(options.budgets) if options.budgets is not None else ()
-    totals = read_budgets(options.totals) if options.totals is not None else ()
+    budgets = tuple(map(Budget.parse, options.budgets))
+    totals = tuple(map(Budget.parse, options.totals))
     prices = read_prices(options.prices, (*budgets, *totals))
     if options.reuse is not None:
         read_manifest(RunFolder(options.reuse))  # before a model is loaded
@@ -216,9 +216,8 @@ def _options_of(frozen: Manifest) -> RunOptions:
         tasks=tuple(source.task for source in frozen.sources),
         strategies=tuple(dict.fromkeys(arm.strategy for arm in arms)),
         verifier=next((arm.verifier for arm in arms if arm.verifier), None),
-        budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget))
-        or None,
-        totals=",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
+        budgets=tuple(dict.fromkeys(arm.budget for arm in arms if arm.budget)),
+        totals=tuple(dict.fromkeys(arm.total for arm in arms if arm.total)),
         seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
         limit=subset.limit,
         subset_seed=subset.seed,

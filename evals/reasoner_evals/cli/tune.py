@@ -79,6 +79,7 @@ from reasoner_evals.cli.options import command_line
 @engine_options
 @SEED
 @option(
+    "-o",
     "--out",
     type=PATH,
     required=True,

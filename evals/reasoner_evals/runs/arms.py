@@ -58,11 +58,11 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
     all_greedy = all(greedy for _, greedy in plans)
     if grid.budgets and all(arm.pool or greedy for arm, greedy in plans):
         raise UsageError(
-            "--budgets has no effect: each of these strategies runs once, and smaller numbers of samples are estimated "
+            "--budget has no effect: each of these strategies runs once, and smaller numbers of samples are estimated "
             "from that run; leave it out, or add a strategy that searches"
         )
     if all_greedy and (grid.totals or len(grid.seeds) > 1):
-        option = "--totals" if grid.totals else "--seeds"
+        option = "--total" if grid.totals else "--seeds"
         raise UsageError(
             f"{option} has no effect: one greedy sample per question is all there is; leave it out"
         )
@@ -76,14 +76,6 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
         arm for task in grid.tasks for plan in plans for arm in _arms(task, *plan, grid)
     ]
     return tuple(_with_names(arms, several_seeds=len(grid.seeds) > 1))
-
-
-def read_budgets(text: str) -> tuple[Budget, ...]:
-    """The budgets of `1k,2k,samples=8`, in tokens unless a unit is given. Raises UsageError if one is invalid."""
-    parts = (part.strip() for part in text.split(","))
-    return tuple(
-        Budget.parse(part if "=" in part else f"tokens={part}") for part in parts
-    )
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

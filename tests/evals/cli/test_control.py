@@ -71,7 +71,7 @@ def test_decisions_are_the_same_with_the_gold_taken_away(
     profile: Path, tmp_path: Path, run: Run
 ) -> None:
     arms = (f"{VOTE},stop=lock_in", f"auto:profile={profile}")
-    total = ("--totals", "tokens=9000,samples=150")
+    total = ("--total", "9k", "--total", "samples=150")
     told = []
     for gold in ("7", "12345"):
         pool = write_pool(tmp_path / "pool.jsonl", questions=30, right=0.6, gold=gold)

@@ -145,7 +145,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_the_whole_command_line_may_be_given_again(
     asked: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
-    more = ("-s", "refine", "--budgets", "1k,2k", "--seeds", "0,4", "--limit", "2")
+    more = ("-s", "refine", "-b", "1k", "-b", "2k", "--seeds", "0,4", "--limit", "2")
     run(*asked, *more)
     line = [
         one for one in (*asked, *more) if one not in ("--out", str(tmp_path / "run"))

@@ -34,7 +34,7 @@ EVAL = (
     "adaptive_consistency:n=5",
     "-s",
     "beam_search:n=4,width=2",
-    "--budgets",
+    "-b",
     "600",
 )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Budget
 from reasoner.errors import UsageError
-from reasoner_evals.runs.arms import Grid, arms_of, file_part, read_budgets, read_seeds
+from reasoner_evals.runs.arms import Grid, arms_of, file_part, read_seeds
 
 TREE = "beam_search"
 GREEDY = "single:temperature=0"
@@ -22,7 +22,11 @@ def grid(
     tasks: tuple[str, ...] = ("t",),
 ) -> Grid:
     return Grid(
-        tasks, strategies, "certainty", read_budgets(budgets) if budgets else (), seeds
+        tasks,
+        strategies,
+        "certainty",
+        tuple(map(Budget.parse, filter(None, budgets.split(",")))),
+        seeds,
     )
 
 
@@ -87,12 +91,12 @@ def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
         (grid(TREE, budgets="1k,tokens=1000"), "budget tokens=1000 is given twice"),
         (grid(TREE, seeds=(4, 4)), "seed 4 is given twice"),
         (grid(TREE, tasks=("a", "a")), "task a is given twice"),
-        (grid(GREEDY, "self_consistency", budgets="1k"), "--budgets has no effect"),
+        (grid(GREEDY, "self_consistency", budgets="1k"), "--budget has no effect"),
         (
             grid(GREEDY, seeds=(0, 1)),
             "--seeds has no effect: one greedy sample per question is all there is",
         ),
-        (Grid(("t",), (GREEDY,), totals=(Budget(tokens=1),)), "--totals has no effect"),
+        (Grid(("t",), (GREEDY,), totals=(Budget(tokens=1),)), "--total has no effect"),
         (
             Grid(("t",), (TREE,), totals=(Budget(tokens=1), Budget(tokens=1))),
             "total tokens=1 is given twice",
@@ -113,11 +117,7 @@ def test_what_is_given_twice_or_changes_nothing_is_refused(
 def test_an_amount_without_a_unit_is_tokens_and_a_single_number_of_seeds_a_count() -> (
     None
 ):
-    assert read_budgets("1k, samples=8 ,500") == (
-        Budget(tokens=1000),
-        Budget(samples=8),
-        Budget(tokens=500),
-    )
+    assert Budget.parse("1k") == Budget(tokens=1000)
     assert [read_seeds(text) for text in ("3", "4,7", "4,", " 9 , 0 ")] == [
         (0, 1, 2),
         (4, 7),
@@ -126,7 +126,7 @@ def test_an_amount_without_a_unit_is_tokens_and_a_single_number_of_seeds_a_count
     ]
     for text in ("", "1k,", "many", "0", "-1", "words=3", "1.5", "nan"):
         with pytest.raises(UsageError):
-            read_budgets(text)
+            Budget.parse(text)
     for text in ("", ",", "0", "1001", "-1", "1.5", "a,b", "³", "9" * 19 + ","):
         with pytest.raises(UsageError, match="--seeds"):
             read_seeds(text)

@@ -64,7 +64,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         (None, "cannot read the manifest"),
         ("", "not a manifest: "),
         ("{}", "created: field required"),
-        ('{"v": 1}', "v: input should be 2"),
+        ('{"v": 1}', "v: it must be 2"),
     ],
 )
 def test_what_is_no_manifest_is_named(

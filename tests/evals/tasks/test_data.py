@@ -74,7 +74,7 @@ def test_a_bad_row_is_reported_with_its_file_line_and_column(
             b"question,answer\nq,1,2\n",
             "t.csv:2 has more fields than the header has columns: quote commas",
         ),
-        ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
+        ("t.jsonl.gz", b"no gzip", "is not JSON"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_reported_in_a_line(

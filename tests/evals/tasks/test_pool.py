@@ -129,15 +129,15 @@ def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
         ),
         (
             '{"question_id": "q", "answer": ["1"], "tokens": 1}',
-            r"answer: input should be a valid string",
+            r"answer: it must be text",
         ),
         (
             '{"question_id": "q", "answer": "1", "tokens": 0}',
-            r"tokens: input should be greater than or equal to 1",
+            r"tokens: it must be greater than or equal to 1",
         ),
         (
             '{"question_id": "q", "answer": "1", "tokens": 1, "finish": "cut"}',
-            r"finish: input should be 'stop', 'length' or 'abort'",
+            r"finish: it must be 'stop', 'length' or 'abort'",
         ),
     ],
 )
