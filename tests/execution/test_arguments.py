@@ -123,9 +123,9 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: solve_sync(TEXT, "single", ENGINE, budget=2000),  # type: ignore[arg-type]
         "text with units, as in 'tokens=2000",
     ),
-    "a budget without a unit": (
-        lambda: solve_sync(TEXT, "single", ENGINE, budget="2000"),
-        "has no unit",
+    "a budget with an unknown unit": (
+        lambda: solve_sync(TEXT, "single", ENGINE, budget="2000 words"),
+        "is not a number: write one, as in tokens=4000",
     ),
     "a list as question": (
         lambda: solve_sync([TEXT], "single", ENGINE),  # type: ignore[arg-type]

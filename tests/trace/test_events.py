@@ -196,7 +196,7 @@ def test_an_incomplete_last_line_is_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"rubbish", "is not a line of the trace: invalid json"),
+        (b"rubbish", "is not a line of the trace: invalid JSON"),
         (b'{"v":3,"event":"slept","question_id":"q","t":0}', "slept"),
         (
             b'{"v":3,"event":"delivered","question_id":"q","t":0,"op":1,"mood":1}',
