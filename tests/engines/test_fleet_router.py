@@ -133,4 +133,5 @@ async def test_a_killed_router_or_replica_costs_what_was_in_flight(dead: str) ->
     assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
     assert run.ledger[2] >= computed[2]
     lost = sum(solution.cost.samples for solution in run.solutions) - 8 * SAMPLES
-    assert (1 if dead == "router" else 0) <= lost <= AT_ONCE
+    # A request that is sent again at once may still reach the dying router's queue, and is lost a second time.
+    assert (1 if dead == "router" else 0) <= lost <= 2 * AT_ONCE

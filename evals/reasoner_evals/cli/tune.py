@@ -27,7 +27,8 @@ from reasoner_evals.cli.options import command_line
 @click.command("tune", cls=Command, heading="Measure")
 @click.argument("task", metavar="TASK[:OPTION=VALUE,...]|FILE")
 @option(
-    "--tokens",
+    "-b",
+    "--budget",
     metavar="AMOUNT",
     section="Strategy",
     help="Tokens that a question may cost on average, as in 4k.  [default: no limit, for strategies with a "
@@ -48,7 +49,7 @@ from reasoner_evals.cli.options import command_line
 @VERIFIER
 @UNSANDBOXED
 @option(
-    "--spend",
+    "--total",
     metavar="AMOUNT",
     section="Strategy",
     help="Maximum tokens in all, as in 2m. No round starts that would exceed it.  [default: a third of "
@@ -92,9 +93,9 @@ from reasoner_evals.cli.options import command_line
 @guarded
 def command(
     task: str,
-    tokens: str | None,
+    budget: str | None,
     judge_on: str | None,
-    spend: str | None,
+    total: str | None,
     bins: str,
     out: Path,
     as_json: bool,
@@ -104,13 +105,13 @@ def command(
 ) -> int:
     """Choose the strategy for your questions, model and budget.
 
-    TASK may be a FILE of questions with answers, as in `reasoner tune mine.jsonl --tokens 4k`.
+    TASK may be a FILE of questions with answers, as in `reasoner tune mine.jsonl -b 4k`.
 
     All candidates race on two thirds of the questions, in rounds. A candidate leaves when another one is shown to be
     more accurate, or as accurate for less. The other third judges the chosen one, against one sample and a plain vote
     of the same cost. The result is a file of settings, a page, a forecast, and a profile for the strategy auto.
 
-    Without --tokens none leaves: the strategies that you name, each with a size, answer all questions.
+    Without --budget none leaves: the strategies that you name, each with a size, answer all questions.
     The profile then rests on all of them.
 
     The same command continues a race that was interrupted, without asking anything twice.
@@ -126,9 +127,9 @@ def command(
     options = RunOptions(**with_own_files({"tasks": (task,), **given}))
     setup = prepared(
         options,
-        tokens=tokens,
+        budget=budget,
         judge_on=judge_on,
-        spend=spend,
+        total=total,
         bins=bins,
         seed=seed,
         out=out,

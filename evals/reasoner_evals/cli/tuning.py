@@ -130,9 +130,9 @@ class Tuning:
 def prepared(
     options: RunOptions,
     *,
-    tokens: str | None,
+    budget: str | None,
     judge_on: str | None,
-    spend: str | None,
+    total: str | None,
     bins: str,
     seed: int,
     out: Path,
@@ -142,7 +142,7 @@ def prepared(
     Raises:
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
-    goal = None if tokens is None else read_tokens(tokens, "--tokens")
+    goal = None if budget is None else read_tokens(budget, "--budget")
     if out.suffix != ".toml":
         raise UsageError(
             f"--out {out} must be a file that ends in .toml, as in tuned.toml"
@@ -164,7 +164,7 @@ def prepared(
     options = replace(options, verifier=options.verifier or free or None)
     strategies = options.with_sampling(named)
     if goal is None:
-        _check_sizes(strategies, spend)
+        _check_sizes(strategies, total)
     verifier = verifier_of(options, strategies, engine)
     if judge_on is None:
         judge, sides = data, split(data.items)
@@ -184,15 +184,15 @@ def prepared(
         verifier=verifier,
         goal=goal,
         binning=Binning.parse(bins),
-        spend=None if spend is None else read_tokens(spend, "--spend"),
+        spend=None if total is None else read_tokens(total, "--total"),
         seed=seed,
         out=out,
         options=options,
     )
 
 
-def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
-    """Refuse what has no effect, or no size, without --tokens. Raises UsageError."""
+def _check_sizes(strategies: Sequence[str], total: str | None) -> None:
+    """Refuse what has no effect, or no size, without --budget. Raises UsageError."""
     missing = [
         spec
         for spec in (expanded("strategy", each) for each in strategies)
@@ -200,12 +200,12 @@ def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     ]
     if missing:
         raise UsageError(
-            f"{missing[0]} has no size: give --tokens, or a vote and a size for each strategy, as in "
+            f"{missing[0]} has no size: give --budget, or a vote and a size for each strategy, as in "
             "-s self_consistency:n=16"
         )
-    if spend is not None:
+    if total is not None:
         raise UsageError(
-            "--spend has no effect without --tokens, as all questions are asked: omit it"
+            "--total has no effect without --budget, as all questions are asked: omit it"
         )
 
 
@@ -359,7 +359,7 @@ class TuneRun(EngineRun):
             if needed > left and number == 1 and setup.spend is not None:
                 least = spent + judge + needed * len(block)
                 raise UsageError(
-                    f"--spend {most:,.0f} is too little: the first round and the judge need about {least:,.0f} "
+                    f"--total {most:,.0f} is too little: the first round and the judge need about {least:,.0f} "
                     "tokens; raise it, or name fewer strategies with -s"
                 )
             if needed > left and number > 1:
@@ -496,10 +496,10 @@ class TuneRun(EngineRun):
         if self.as_json:
             terminal.give(json.dumps(self.outcome.document))
         else:
-            for line in self.outcome.lines:
+            for line in self.outcome.summary:
                 terminal.give(line)
         if not self.display.quiet:
             out = self.setup.out
-            terminal.say(f"page: {out.with_suffix('.html')}")
-            terminal.say(f"use it: reasoner solve QUESTION --settings {out}")
+            terminal.say(f"use it     reasoner solve QUESTION --settings {out}")
+            terminal.say(f"page       {out.with_suffix('.html')}")
         return ANSWERED

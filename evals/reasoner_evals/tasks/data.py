@@ -16,15 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UsageError, shown
 from reasoner.specs import written
-from reasoner.system.files import file_errors
 from reasoner.system.printing import printable
-from reasoner.system.tables import (
-    UNREADABLE,
-    Located,
-    meant_column,
-    open_table,
-    read_jsonl,
-)
+from reasoner.system.tables import UNREADABLE, Located, meant_column, open_table
 
 
 class Source(BaseModel):
@@ -157,12 +150,6 @@ class Rows(NamedTuple):
 
     rows: Iterable[DataRow]
     origin: str
-
-
-def json_lines(path: Path) -> list[DataRow]:
-    """The rows of a file of JSON lines, whatever its name is. A UsageError names the line."""
-    with file_errors(UsageError, f"{path} cannot be read"), path.open("rb") as file:
-        return list(_rows(read_jsonl(path.name, file, MAX_BYTES), path.name, {}))
 
 
 def _rows(located: Iterator[Located], name: str, renames: Renames) -> Iterator[DataRow]:

@@ -12,11 +12,19 @@ from typing import Any, Final
 from reasoner.calibration.profile import Profile
 from reasoner.registry import build
 from reasoner.system.printing import counted
+from reasoner_evals.runs.naming import arm_names
 from reasoner_evals.stats.intervals import Interval
 from reasoner_evals.tasks.data import Source
 from reasoner_evals.tuning.profile import promises
 from reasoner_evals.tuning.race import Race
-from reasoner_evals.tuning.verdict import Forecast, JudgedStrategy, Point, TuningVerdict
+from reasoner_evals.tuning.verdict import (
+    SINGLES,
+    Forecast,
+    JudgedStrategy,
+    Point,
+    StrategyComparison,
+    TuningVerdict,
+)
 
 TUNED: Final = "tuned"
 """The name of the verifier in the settings."""
@@ -77,45 +85,53 @@ class RaceOutcome:
         return str(self.tuning["verifier"]) if asks else ""
 
     @property
-    def lines(self) -> Iterable[str]:
-        """The verdict, what it rests on, and the forecast."""
+    def words(self) -> str:
+        """The chosen strategy as reports name it, such as `vote of 8`."""
+        key = self.verdict.chosen.spec, self.verifier
+        thinks = self.verdict.single != SINGLES[0]
+        return arm_names([(*key, thinks)])[key].at(None)
+
+    @property
+    def accuracy(self) -> str:
+        """Of the chosen strategy, with the questions that it rests on."""
         verdict = self.verdict
-        yield verdict.headline
+        return f"{bounded(verdict.accuracy)} on {counted(verdict.questions, 'question')} that did not race"
+
+    @property
+    def summary(self) -> Iterable[str]:
+        """What was chosen, what it gains, what it costs, and where that is written."""
+        verdict = self.verdict
         if not any(self.race.accuracy(who) for who in range(len(self.specs))):
             yield "note: no candidate answered a question rightly: check the reference answers and their kind"
-        yield f"strategy   {verdict.chosen.spec}"
-        yield f"accuracy   {bounded(verdict.accuracy)} on {counted(verdict.questions, 'question')} that did not race"
+        yield f"chosen     {self.words}"
+        yield f"accuracy   {self.accuracy}: {' and '.join(map(gained, verdict.comparisons))}".rstrip(
+            ": "
+        )
+        yield f"cost       {cost(verdict.chosen)}; tuning itself took {self.spent:,.0f} tokens"
+        yield f"settings   {self.out}"
+
+    @property
+    def facts(self) -> Iterable[tuple[str, str]]:
+        """What the page says of the chosen strategy beside its figures and tables, with titles."""
+        verdict = self.verdict
+        yield "strategy", verdict.chosen.spec
+        yield "accuracy", self.accuracy
         for each in verdict.comparisons:
-            gap = each.test.difference
-            interval = f"{100 * gap.mean:+z.1f} points ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})"
-            yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
-        yield f"cost       {cost(verdict.chosen)}"
-        for expected in self.forecast:
-            yield f"forecast   {self._forecast(expected)}"
-        for point in self.frontier:
-            yield f"frontier   {100 * point.accuracy:.1f} % for {point.tokens:,.0f} tokens: {point.spec}"
+            yield "against", f"{gained(each)} ({each.other.spec}): {cost(each.other)}"
+        yield "cost", cost(verdict.chosen)
         if self.profile:
             family = self.profile.family()
-            yield f"profile    {self.profile_path}, {counted(family.questions, 'question')}"
-            for title, text in promises(family):
-                yield f"{title:<11}{text}"
+            yield (
+                "profile",
+                f"{self.profile_path}, {counted(family.questions, 'question')}",
+            )
+            yield from promises(family)
         share = (
             f", {self.spent / self.everything:.0%} of all candidates on all questions"
             if self.everything
             else ""
         )
-        yield f"spent      {self.spent:,.0f} tokens{share}; {self.ended}"
-
-    def _forecast(self, each: Forecast) -> str:
-        budget = f"{each.tokens:,.0f} tokens"
-        if math.isnan(each.accuracy):
-            return f"{budget}: no candidate takes so little"
-        if not each.spec:
-            return f"{budget}: about {100 * each.accuracy:.1f} %, extrapolated"
-        interval = (
-            f"{100 * each.accuracy:.1f} % ({100 * each.low:.0f}-{100 * each.high:.0f})"
-        )
-        return f"{budget}: {interval} by {each.spec}"
+        yield "spent", f"{self.spent:,.0f} tokens{share}; {self.ended}"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -220,11 +236,26 @@ class RaceOutcome:
         return "\n".join(parts)
 
 
-def bounded(estimate: Interval) -> str:
-    """A share with its interval, in percent."""
+def bounded(estimate: Interval | Forecast) -> str:
+    """A share with its interval, in percent; a dash where there is none."""
+    share = estimate.mean if isinstance(estimate, Interval) else estimate.accuracy
+    if math.isnan(share):
+        return "–"
     if math.isnan(estimate.low):
-        return f"{100 * estimate.mean:.1f} %"
-    return f"{100 * estimate.mean:.1f} % ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
+        return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f} % ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
+
+
+def gained(comparison: StrategyComparison) -> str:
+    """What the chosen strategy gains over a baseline, and whether chance explains it."""
+    gap = comparison.test.difference
+    shown = (
+        "" if comparison.gain or comparison.loss else ", not statistically significant"
+    )
+    return (
+        f"{100 * gap.mean:+z.1f} points ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f}, "
+        f"p = {comparison.p_value:.2g}{shown}) over {comparison.name}"
+    )
 
 
 def cost(judged: JudgedStrategy) -> str:

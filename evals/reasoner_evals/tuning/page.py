@@ -10,14 +10,12 @@ import numpy as np
 from reasoner.journal.folder import make_folder, write_whole
 from reasoner.trace.page import base_style, environment, policy
 from reasoner_evals.stats import mean_of
-from reasoner_evals.tuning.outcome import RaceOutcome
+from reasoner_evals.tuning.outcome import RaceOutcome, bounded
 from reasoner_evals.tuning.race import Race, why_out
 from reasoner_evals.tuning.verdict import frontier
 
 WIDTH, HEIGHT, EDGE = 640, 320, 44
 """Of a figure and its margins, in pixels."""
-FIGURED: Final = ("frontier", "forecast")
-"""Facts that figures and tables show."""
 TICKS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -86,12 +84,11 @@ def page(outcome: RaceOutcome) -> str:
             chosen,
         ),
     ]
-    _, *lines = outcome.lines
-    facts = (line.partition(" ") for line in lines)
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
         outcome=outcome,
-        facts=[(name, fact.strip()) for name, _, fact in facts if name not in FIGURED],
+        facts=list(outcome.facts),
+        bounded=bounded,
         candidates=candidates,
         figures=[each for each in figures if each],
         width=WIDTH,

@@ -112,7 +112,7 @@ async def costs_of(
         raise error
     if any(each.ended_by == "budget" for each in solutions):
         raise SpendExceeded(
-            f"--spend is too little to find the size of {spec}: raise it, or name fewer strategies with -s"
+            f"--total is too little to find the size of {spec}: raise it, or name fewer strategies with -s"
         )
     return [each.cost for each in solutions]
 
