@@ -8,7 +8,7 @@ pattern runs in linear time.
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -309,6 +309,7 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
 
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s|(?<=[\u3002\uff01\uff1f])|\n")
+_WORD = re.compile(r"\w")
 _VALUE = re.compile(r"[\d$\\=]")
 
 
@@ -319,9 +320,34 @@ def _reader() -> re.Pattern[str]:
     return re.compile(rf"{begin}(?:{_words(words)})", re.IGNORECASE)
 
 
-def speaks_to_reader(text: str) -> bool:
-    """Whether all that follows an answer is said to the reader, such as an offer of help, and gives no value."""
-    sentences = [each for each in _SENTENCES.split(text) if _LETTER.search(each)]
-    if _VALUE.search(text) or any(announcements(text)):
-        return False
-    return all(map(_reader().search, sentences))
+_REMARK = re.compile(
+    r"(?i)(?:(?!.*(?:\b(?:actually|however|but|although|though|wait|no|not|never|none|neither|cannot|wrong|incorrect"
+    r"|bad|mistakes?|errors?|sorry|oops|corrections?|instead|rather|unless|except|should|would|could|might|may|maybe|perhaps"
+    r"|if|or|other|another|different|alternatively|let|more|less|fewer|than|minus|plus|about|approximately|nearly"
+    r"|roughly|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty"
+    r"|seventy|eighty|ninety|hundreds?|thousands?|millions?|dozens?|twice|thrice|doubled?|tripled?|half|halves|thirds?"
+    r"|quarters?|zero|re-?\w*check\w*|re\w*consider\w*)\b|n['\u2019]t\b))"
+    r"\W*(?:note|this|that|these|it|the|here|check|verification|explanation|because|since|as|which|where|assuming)\b"
+    r".*[.!)\]]\W*)\Z"
+)
+"""An English sentence that begins as a note, a check or an explanation does, and has no doubt, correction, comparison
+or number in words. Other languages are not tried."""
+
+
+def adds_nothing(
+    text: str,
+    *,
+    remarks: bool = False,
+    gives_value: Callable[[str], object] = _VALUE.search,
+) -> bool:
+    """Whether what follows an answer gives no value, as each sentence is said to the reader, such as an offer of help.
+
+    With `remarks`, an English note, check or explanation may follow, too. `gives_value` says whether a sentence gives
+    another value; by default a digit or a sign of a formula does.
+    """
+    return not any(announcements(text)) and all(
+        not gives_value(each)
+        and (_reader().search(each) or (remarks and _REMARK.match(each)))
+        for each in map(str.strip, _SENTENCES.split(text))
+        if _WORD.search(each)
+    )

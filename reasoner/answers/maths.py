@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from reasoner.answers import math_worker
-from reasoner.answers.forms import JOINT, LONG_BOX, Opening, sign_of
+from reasoner.answers.forms import JOINT, LONG_BOX, Opening, adds_nothing, sign_of
 from reasoner.answers.latex import balanced, bare, canonical, too_complex
 from reasoner.answers.numbers import MAX_UNIT_WORDS, decimal_comma
 from reasoner.answers.reading import BULLET, FormReader
@@ -124,9 +124,9 @@ class MathSpace(FormReader):
         return self.answer(written)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether any word follows, or the answer's clause has another formula."""
+        """Whether more than remarks follow, or the answer's clause has another formula."""
         end = _formulas_at(clause)[1]
-        return FormReader.rival(self, text, answer) or (
+        return not adds_nothing(text, remarks=True) or (
             end > 0 and _LATER.match(clause, end) is not None
         )
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cache
 from typing import ClassVar, Final, Literal
 
-from reasoner.answers.forms import SENTENCE, Opening, table
+from reasoner.answers.forms import SENTENCE, Opening, adds_nothing, table
 from reasoner.answers.reading import BULLET, KeyedKind
 from reasoner.types import Answer
 
@@ -159,12 +159,16 @@ class NumberSpace(KeyedKind):
         return None if BULLET.match(text) else self.inside(text, reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether any word follows, or the answer's clause has another number or more words than a unit."""
+        """Whether more than remarks follow, or the answer's clause has another number or more words than a unit."""
         stated = _ASIDE.split(clause, maxsplit=1)[0]
         more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or _other_number(
             stated, answer
         )
-        return more or KeyedKind.rival(self, text, answer)
+        return more or not adds_nothing(
+            text,
+            remarks=True,
+            gives_value=lambda sentence: _other_number(sentence, answer),
+        )
 
 
 def _other_number(clause: str, answer: Answer) -> bool:

@@ -13,10 +13,10 @@ from reasoner.answers.forms import (
     BOX,
     Form,
     Opening,
+    adds_nothing,
     announcements,
     clause_end,
     machine_forms,
-    speaks_to_reader,
 )
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UsageError
@@ -130,7 +130,7 @@ class FormReader(Probed):
         if text[stop - 1] in "?\uff1f\u061f":
             return None
         rest = _SILENT.sub("", text[stop:])
-        if self.rival("" if speaks_to_reader(rest) else rest, answer, clause):
+        if self.rival("" if adds_nothing(rest) else rest, answer, clause):
             return None
         return Answer(answer.text, answer.key, rule)
 
