@@ -17,6 +17,7 @@ import click
 import pytest
 
 from reasoner import Budget
+from reasoner.answers.kinds import KINDS as KINDS_OF_ANSWER
 from reasoner.answers.kinds import AnswerKind
 from reasoner.cli import terminal
 from reasoner.cli.group import cli
@@ -399,3 +400,55 @@ def test_the_page_of_strategies_names_them_all() -> None:
         name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])
     }
     assert set(entries("strategy")) <= listed <= {*entries("strategy"), *aliases()}
+
+
+def options_of(command: click.Command, context: click.Context) -> Iterator[str]:
+    for each in command.params:
+        yield from (*each.opts, *each.secondary_opts)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if inner := command.get_command(context, name):
+                yield from options_of(inner, click.Context(inner, parent=context))
+
+
+OTHERS = {
+    "--disable-retries",
+    "--enable-prompt-tokens-details",
+    "--gen_kwargs",
+    "--health-",
+    "--max-samples",
+    "--policy",
+}
+"""Options of other programs that a page names."""
+PAST = {"docs/log.md", "bench/README.md", "docs/adr/0018-specs.md"}
+"""Pages that name what has left, options of scripts, or a form."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in PAST])
+def test_options_and_specs_in_a_sentence_exist(page: str) -> None:
+    """Also in the changelog: what has left is in no page."""
+    text = re.sub(
+        r"^ *```.*?^ *```",
+        "",
+        (ROOT / page).read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+    options = {span[0] for each in spans if (span := re.match(r"--[a-z][\w-]*", each))}
+    assert options <= {*options_of(cli, click.Context(cli)), "--help", *OTHERS}
+    for each in spans:
+        if spec := re.fullmatch(r"([a-z_]\w*):[a-z_]+=.*", each):
+            kinds = [kind for kind in SPECIFIED if spec[1] in names_of(kind)]
+            assert kinds or spec[1] in KINDS_OF_ANSWER, each
+            # What abstains needs a profile.
+            if kinds and not BLANK.search(each) and "abstain" not in each:
+                build(kinds[0], each)
+
+
+SPECIFIED: tuple[Kind, ...] = ("strategy", "verifier", "engine", "task", "rule")
+
+
+def names_of(kind: Kind) -> set[str]:
+    from reasoner.registry import aliases, entries
+
+    return {*entries(kind), *(aliases() if kind == "strategy" else ())}
