@@ -67,7 +67,6 @@ if TYPE_CHECKING:
 @option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @options.QUIET
 @option(
-    "-v",
     "--verbose",
     is_flag=True,
     help="Explain the strategy, the end of the run and its reliability; show the winning reply, or an error's "

@@ -19,13 +19,14 @@ from reasoner.errors import UsageError
     help="Id of the question to show.  [default: all questions]",
 )
 @click.option(
-    "--html",
+    "-o",
+    "--out",
     type=PATH,
-    metavar="OUT",
+    metavar="FILE.html",
     help="HTML page of the trees to write, replaced if it exists.",
 )
 @guarded
-def command(file: Path, question: str | None, html: Path | None) -> int:
+def command(file: Path, question: str | None, out: Path | None) -> int:
     """Show how an answer came about, from a trace.
 
     FILE is a trace that `reasoner solve --trace FILE` wrote, or one in a run's folder. One question is shown as a tree:
@@ -35,7 +36,7 @@ def command(file: Path, question: str | None, html: Path | None) -> int:
     from reasoner.cli import trace_view
 
     with suppress(OSError):
-        if html is not None and html.samefile(file):
-            raise UsageError(f"--html {html} is the trace itself: name another file")
-    trace_view.show(file, question, html)
+        if out is not None and out.samefile(file):
+            raise UsageError(f"--out {out} is the trace itself: name another file")
+    trace_view.show(file, question, out)
     return ANSWERED

@@ -99,7 +99,7 @@ class KeptTrace:
         return self.content if isinstance(self.content, bytes) else _lines(self.content)
 
     def page(self) -> str:
-        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes.
+        """The search tree of each question, as the page that `reasoner trace FILE -o OUT.html` writes.
 
         It takes up to a second of computing for a large trace: run it in a thread.
         """

@@ -104,7 +104,9 @@ def test_the_error_says_where(
 
 
 def test_the_traceback_is_shown_with_verbose(with_mine: Callable[..., Ended]) -> None:
-    ended = with_mine("solve", "How many?", "-e", "simulated", "-s", "mine", "-v")
+    ended = with_mine(
+        "solve", "How many?", "-e", "simulated", "-s", "mine", "--verbose"
+    )
     assert "Traceback (most recent call last):\n" in ended.err
     assert 'return int("no number")  # here\n' in ended.err
     assert ended.err.splitlines()[-1].endswith(f" (mine.py:{LINE})")

@@ -98,7 +98,7 @@ def test_a_tie_is_said_with_what_decided_it(run: Run) -> None:
         "number",
         "-e",
         "simulated:answers=[7,8]",
-        "-v",
+        "--verbose",
     )
     seed = next(
         seed
@@ -196,7 +196,9 @@ def labelled(ended: Ended, label: str) -> str:
 def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(
     profile: str, run: Run
 ) -> None:
-    ended = run("solve", "What is 3+4?", "-v", *SURE, "-s", f"auto:profile={profile}")
+    ended = run(
+        "solve", "What is 3+4?", "--verbose", *SURE, "-s", f"auto:profile={profile}"
+    )
     assert (ended.code, ended.out) == (0, "7\n")
     assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
     assert "; 16 samples, " in labelled(ended, "ran")

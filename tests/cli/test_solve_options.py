@@ -61,7 +61,7 @@ def test_quiet_leaves_only_the_answer_or_an_error(run: Run) -> None:
     assert run(*ASKED, "-q", "-b", "tokens=10").err.startswith(
         "error: budget tokens=10"
     )
-    assert "contradict" in run(*ASKED, "-q", "-v").error
+    assert "contradict" in run(*ASKED, "-q", "--verbose").error
 
 
 def test_an_option_goes_before_its_variable(

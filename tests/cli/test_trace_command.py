@@ -135,10 +135,10 @@ def test_several_questions_are_a_line_each(
 
 def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> None:
     path, page = saved(tmp_path, named("q1"), named("q2")), tmp_path / "out.html"
-    shown = run("trace", path, "--html", str(page))
+    shown = run("trace", path, "--out", str(page))
     assert shown.err.splitlines() == ["choose one with --question ID", f"wrote {page}"]
     assert page.read_text(encoding="utf-8").count('<article class="course"') == 2
-    run("trace", path, "--html", str(page), "--question", "q1")
+    run("trace", path, "--out", str(page), "--question", "q1")
     assert page.read_text(encoding="utf-8").count('<article class="course"') == 1
 
 
@@ -146,7 +146,7 @@ def test_the_trace_itself_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     path, link = Path(saved(tmp_path, beam())), tmp_path / "link"
     link.symlink_to(path)
     before = path.read_bytes()
-    assert run("trace", str(path), "--html", str(link)).error.endswith(
+    assert run("trace", str(path), "--out", str(link)).error.endswith(
         "is the trace itself: name another file"
     )
     assert path.read_bytes() == before

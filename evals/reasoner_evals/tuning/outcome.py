@@ -88,14 +88,15 @@ class RaceOutcome:
     def words(self) -> str:
         """The chosen strategy as reports name it, such as `vote of 8`."""
         key = self.verdict.chosen.spec, self.verifier
-        thinks = self.verdict.single != SINGLES[0]
-        return arm_names([(*key, thinks)])[key].at(None)
+        return arm_names([(*key, self.verdict.single != SINGLES[0])])[key].at(None)
 
     @property
     def accuracy(self) -> str:
         """Of the chosen strategy, with the questions that it rests on."""
-        verdict = self.verdict
-        return f"{bounded(verdict.accuracy)} on {counted(verdict.questions, 'question')} that did not race"
+        return (
+            f"{bounded(self.verdict.accuracy)} on {counted(self.verdict.questions, 'question')} "
+            "that did not race"
+        )
 
     @property
     def summary(self) -> Iterable[str]:
@@ -126,12 +127,11 @@ class RaceOutcome:
                 f"{self.profile_path}, {counted(family.questions, 'question')}",
             )
             yield from promises(family)
-        share = (
-            f", {self.spent / self.everything:.0%} of all candidates on all questions"
-            if self.everything
-            else ""
+        share = self.spent / self.everything if self.everything else 1.0
+        yield (
+            "spent",
+            f"{self.spent:,.0f} tokens, {share:.0%} of all candidates on all questions; {self.ended}",
         )
-        yield "spent", f"{self.spent:,.0f} tokens{share}; {self.ended}"
 
     @property
     def document(self) -> dict[str, Any]:

@@ -504,7 +504,13 @@ class ServerConnection:
             return f"no byte within {self.timeout:g} s"
         if isinstance(error, aiohttp.ClientResponseError):
             return self.show(f"its reply is not HTTP: {error.message}")
-        return self.show(str(error)) or type(error).__name__
+        cause = getattr(error, "os_error", error)
+        strerror = (
+            "connection refused"
+            if isinstance(cause, ConnectionRefusedError)
+            else getattr(cause, "strerror", None)
+        )
+        return self.show(strerror or str(error)) or type(error).__name__
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         with suppress(aiohttp.ClientError):
