@@ -46,7 +46,7 @@ SPECS = (
     "judge:ask=true,min_mass=0",
     "judge:ask=rubric,min_mass=0",
     "orm",
-    "ensemble:members=[certainty,orm]",
+    "certainty*orm",
 )
 
 

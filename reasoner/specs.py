@@ -1,6 +1,7 @@
 r"""Specs: the text form of an object, such as `best_of_n:n=4,of=refine(rounds=1)`, as a tree of names and values.
 
     spec  = NAME [ ":" items | "(" items ")" ]
+    spec  = spec "*" spec                 short for `product:members=[spec,spec]`
     items = [ item { "," item } ]
     item  = [ OPTION "=" ] value          only the first item may leave out its option
     value = spec | "[" [ value { "," value } ] "]" | JSON string | JSON object | bare text
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Annotated, Any, Final, NamedTuple
 
 from reasoner.errors import UsageError, require, require_choice
@@ -63,6 +65,8 @@ class Spec:
         Raises:
             UsageError: the text is not a spec; the message names the position.
         """
+        if len(parts := factors(text)) > 1:
+            return cls("product", {"members": tuple(map(cls.parse, parts))})
         return _Reader(text).read()
 
     def __hash__(self) -> int:
@@ -86,7 +90,10 @@ class Spec:
         )
 
     def __str__(self) -> str:
-        """The spec on one line, in the form with a colon; specs inside it are in parentheses."""
+        """The spec on one line, in the form with a colon; specs inside it are in parentheses, factors joined by `*`."""
+        members = self.options.get("members") if self.name == "product" else None
+        if isinstance(members, tuple) and len(members) > 1 == len(self.options):
+            return "*".join(map(written, members))
         return f"{self.name}:{self._items()}" if self.options else self.name
 
     def nested(self) -> str:
@@ -101,6 +108,18 @@ class Spec:
 
 
 Value = str | Spec | tuple["Value", ...]
+
+
+def factors(text: str) -> list[str]:
+    """The parts of `a*b(c=d)`; all of the text where it is no product. Options after a colon may hold any `*`."""
+    depth, cuts = 0, [-1]
+    for sign in re.finditer(r"[()*:]", text):
+        depth += {"(": 1, ")": -1}.get(sign[0], 0)
+        if depth == 0 and sign[0] == ":":
+            break
+        if depth == 0 and sign[0] == "*":
+            cuts.append(sign.start())
+    return [text[at + 1 : end] for at, end in pairwise([*cuts, len(text)])]
 
 
 class OpenOptions(NamedTuple):

@@ -569,7 +569,7 @@ class Rating:
     """A verifier's rating of one candidate: `value` in [0, 1], or None and the `error` that prevented it.
 
     `steps` are the values of its steps, if the verifier rates steps. `parts` are what the value was computed from, as
-    the verifier defines it: the values of an ensemble's members, the value before a calibration, a judge's mass.
+    the verifier defines it: the factors of a product, the value before a calibration, a judge's mass.
     """
 
     value: float | None

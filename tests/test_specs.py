@@ -121,9 +121,9 @@ def test_nesting_and_length_are_bounded() -> None:
 
 def test_options_are_left_out_at_every_depth() -> None:
     spec = Spec.parse(
-        "ensemble(members=[ray(engine=vllm(model_id=x,kv_gib=2),replicas=2),openai(timeout=9)])"
+        "panel(members=[ray(engine=vllm(model_id=x,kv_gib=2),replicas=2),openai(timeout=9)])"
     )
     assert (
         str(spec.without("kv_gib", "replicas", "timeout"))
-        == "ensemble:members=[ray(engine=vllm(model_id=x)),openai]"
+        == "panel:members=[ray(engine=vllm(model_id=x)),openai]"
     )

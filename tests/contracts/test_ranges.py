@@ -21,7 +21,7 @@ BESIDE = {
     "self_consistency window": "stop=beta",
 }
 """What an option needs beside it."""
-NEED_MORE = {"first_of", "orm", "prm", "ensemble", "rules"} | {*("pool", "replay")}
+NEED_MORE = {"first_of", "orm", "prm", "product", "rules"} | {*("pool", "replay")}
 """What is not built from its name alone."""
 
 

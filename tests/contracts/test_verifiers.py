@@ -19,10 +19,10 @@ NEEDS_A_MODEL = {"orm", "prm"}
 SPECS = {
     "certainty": "certainty",
     "code": 'code:tests={"stdin": "", "expected": "1"},allow_unsandboxed=true',
-    "ensemble": "ensemble:members=[certainty,judge]",
     "equations": "equations",
     "judge": "judge:min_mass=0",
     "likelihood": "likelihood",
+    "product": "product:members=[certainty,certainty(top_k=20,measure=self_certainty)]",
     "rules": 'rules:pattern="answer is [0-9]"',
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -40,10 +40,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "timeout": ("1.5",),
         "allow_unsandboxed": ("true", "false"),
     },
-    "ensemble": {
-        "members": ("certainty", "[certainty,judge]"),
-        "how": ("mean", "product"),
-    },
+    "product": {"members": ("certainty", "[certainty,judge]")},
     "equations": {"part": typing.get_args(Part)},
     "judge": {
         "ask": typing.get_args(Ask),

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoner_verifiers.certainty import Certainty
     from reasoner_verifiers.code import CodeTests
-    from reasoner_verifiers.ensemble import Ensemble
     from reasoner_verifiers.equations import Equations
     from reasoner_verifiers.judge import Judge
     from reasoner_verifiers.likelihood import Likelihood
     from reasoner_verifiers.orm import Orm
     from reasoner_verifiers.prm import Prm
+    from reasoner_verifiers.product import Product
     from reasoner_verifiers.rules import Rules
 
 __all__ = [
     "Certainty",
     "CodeTests",
-    "Ensemble",
     "Equations",
     "Judge",
     "Likelihood",
     "Orm",
     "Prm",
+    "Product",
     "Rules",
 ]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from reasoner.errors import ReasonerError
 from reasoner.registry import load, options_of
-from reasoner.specs import BareWord, Spec, written
+from reasoner.specs import BareWord, Spec, factors, written
 from reasoner.types import NO_THINKING, SamplingParams
 from reasoner_evals.runs.records import Arm
 
@@ -107,7 +107,10 @@ def short_names(arms: Sequence[Arm], *, thinks: bool) -> dict[str, str]:
 
 def _short_verifiers(verifiers: Iterable[str]) -> dict[str, str]:
     """A verifier's name without options, where no other one has it; nothing for no verifier."""
-    names = {verifier: Spec.parse(verifier).name for verifier in verifiers}
+    names = {
+        verifier: "*".join(Spec.parse(each).name for each in factors(verifier))
+        for verifier in verifiers
+    }
     taken = Counter(names.values())
     return {"": ""} | {
         verifier: name if taken[name] == 1 else verifier

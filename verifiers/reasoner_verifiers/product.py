@@ -1,9 +1,9 @@
-"""Ensemble: several verifiers as one."""
+"""Product: several verifiers as one."""
 
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from reasoner import Completion, Cost, Question, Rating
 from reasoner.engine import Engine, release, reset_caches
@@ -13,25 +13,22 @@ from reasoner.verifier import CostMeter, Verifier, claim_memory
 
 
 @dataclass(frozen=True, slots=True)
-class Ensemble(CheckedOptions):
-    """Rates by several verifiers: their `mean` or their `product`.
+class Product(CheckedOptions):
+    """Rates by several verifiers: the product of their values, written `certainty*equations`.
 
-    `how` says which. All `members` rate every candidate concurrently. If one fails the candidate has no rating, because
-    a mean over fewer members is on another scale. `parts` of a rating holds the members' values.
+    All `members` rate every candidate concurrently. One that cannot rate it counts as 1, so that the others decide; a
+    candidate that none can rate has no rating. `parts` of a rating holds the values of those that rated it.
     """
 
     example: ClassVar[str] = (
-        '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"'
+        '-s best_of_n:n=4,selector=weighted --verifier "certainty*equations"'
     )
 
     members: tuple[Verifier, ...]
-    how: Literal["mean", "product"] = "mean"
 
     def complete(self) -> None:
         if not self.members:
-            raise UsageError(
-                "members must not be empty: write ensemble:members=[certainty,judge]"
-            )
+            raise UsageError("members must not be empty: write certainty*equations")
 
     @property
     def logprobs(self) -> int | None:
@@ -82,14 +79,14 @@ class Ensemble(CheckedOptions):
         policy: Engine,
         cost_meter: CostMeter,
     ) -> Rating:
-        """The combined rating of one candidate."""
+        """The combined rating of one candidate. Raises VerifierError if no member can rate it."""
         cost_meters = [CostMeter() for _ in self.members]
         tasks = [
             asyncio.ensure_future(_rated(member, question, candidate, policy, own))
             for member, own in zip(self.members, cost_meters, strict=True)
         ]
         try:
-            values = await asyncio.gather(*tasks)
+            ratings = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -99,12 +96,10 @@ class Ensemble(CheckedOptions):
                 None if None in costs else sum((cost for cost in costs if cost), Cost())
             )
         assert cost_meter.cost is not None
-        value = (
-            math.prod(values)
-            if self.how == "product"
-            else math.fsum(values) / len(values)
-        )
-        return Rating(value, cost_meter.cost, parts=tuple(values))
+        values = [rating for rating in ratings if isinstance(rating, float)]
+        if not values:
+            raise VerifierError("; ".join(map(str, ratings)))
+        return Rating(math.prod(values), cost_meter.cost, parts=tuple(values))
 
 
 async def _rated(
@@ -113,15 +108,15 @@ async def _rated(
     candidate: Completion,
     policy: Engine,
     cost_meter: CostMeter,
-) -> float:
-    """A member's value. The meter holds its whole cost, also after an error."""
+) -> float | str:
+    """A member's value, or why it has none. The meter holds its whole cost, also after an error."""
     try:
         rating = await member.score(question, candidate, policy, cost_meter)
-    except BaseException:
+    except BaseException as error:
         if cost_meter.cost is None:
             cost_meter.cost = await member.bound(question, candidate, policy)
+        if isinstance(error, VerifierError):
+            return str(error)
         raise
     cost_meter.cost = rating.cost
-    if rating.value is None:
-        raise VerifierError(rating.error)
-    return rating.value
+    return rating.error if rating.value is None else float(rating.value)

@@ -7,12 +7,12 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
-from reasoner.registry import build
+from reasoner.registry import build, spec_of
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, completion, number_question, says
 from reasoner.types import Completion, Logprobs, Rating
 from reasoner.verifier import CostMeter, Verifier
-from reasoner_verifiers import Ensemble
+from reasoner_verifiers import Product
 
 ENGINE = ScriptedEngine(says("7"))
 SURE = completion("7", logprobs=Logprobs((math.log(0.8),) * 3))
@@ -27,12 +27,9 @@ def rated(verifier: Verifier, candidate: Completion = SURE) -> Rating:
 HALF, MORE = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
 
 
-@pytest.mark.parametrize(("how", "value"), [("mean", 0.65), ("product", 0.4)])
-def test_an_ensemble_combines_its_members_and_keeps_their_values(
-    how: str, value: float
-) -> None:
-    rating = rated(Ensemble((HALF, MORE), how))  # type: ignore[arg-type]
-    assert rating.value == pytest.approx(value)
+def test_a_product_multiplies_its_members_and_keeps_their_values() -> None:
+    rating = rated(Product((HALF, MORE)))
+    assert rating.value == pytest.approx(0.4)
     assert rating.parts == (0.5, 0.8)
     assert rating.cost.verifier_tokens == 2 * (3 + len(SURE.text) % 8)
 
@@ -43,16 +40,16 @@ def test_one_member_that_fails_is_an_error_and_the_others_are_paid() -> None:
     def broken(_: Completion) -> float:
         raise ValueError("out of order")
 
-    ensemble = Ensemble((HALF, Judge(broken)))
+    product = Product((HALF, Judge(broken)))
     with pytest.raises(ValueError, match="out of order"):
-        asyncio.run(ensemble.score(number_question(), SURE, ENGINE, cost_meter))
+        asyncio.run(product.score(number_question(), SURE, ENGINE, cost_meter))
     # The one that failed is booked at its bound of 10, as what it spent is not known.
     assert cost_meter.cost == Cost(
         verifier_tokens=3 + len(SURE.text) % 8 + 10, requests=2
     )
 
 
-def test_an_error_in_place_of_a_rating_is_no_zero() -> None:
+def test_a_member_that_cannot_rate_is_left_out_and_is_no_zero() -> None:
     class Mute(Judge):
         async def score(
             self,
@@ -63,14 +60,19 @@ def test_an_error_in_place_of_a_rating_is_no_zero() -> None:
         ) -> Rating:
             return Rating(None, Cost(verifier_tokens=1), error="no idea")
 
-    with pytest.raises(VerifierError, match="no idea"):
-        rated(Ensemble((HALF, Mute())))
+    assert rated(Product((HALF, Mute()))) == Rating(
+        0.5, Cost(verifier_tokens=1 + 3 + len(SURE.text) % 8, requests=1), parts=(0.5,)
+    )
+    with pytest.raises(VerifierError, match="no idea; no idea"):
+        rated(Product((Mute(), Mute())))
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [("members=", "members must not be empty"), ("members=certainty,how=vote", "how")],
-)
-def test_an_ensemble_that_cannot_work_is_refused(options: str, error: str) -> None:
-    with pytest.raises(UsageError, match=error):
-        build("verifier", f"ensemble:{options}")
+def test_a_product_is_written_with_stars_and_a_pattern_may_hold_one() -> None:
+    built = build("verifier", "certainty*equations*rules(pattern=a*)")
+    assert spec_of(built) == "certainty*equations*rules(pattern=a*)"
+    last = build("verifier", "certainty*rules:pattern=a*")
+    assert spec_of(last) == "certainty*rules(pattern=a*)"
+    assert spec_of(build("verifier", "rules:pattern=a*")) == "rules:pattern=a*"
+    for empty in ("certainty*", "*certainty", "product:members="):
+        with pytest.raises(UsageError):
+            build("verifier", empty)
