@@ -17,7 +17,7 @@ import click
 
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = ("reasoner", "strategies", "verifiers", "evals")
-MOST_STATEMENTS: Final = 26_540
+MOST_STATEMENTS: Final = 26_544
 """Statements without docstrings and without `reasoner.testing`, which counts as tests."""
 MOST_OPTIONS: Final = 114
 """Options of all commands: each counts once in each command that has it; `--help` and `--version` do not count."""

@@ -45,6 +45,8 @@ _GROUPS: Mapping[Kind, str] = {
 DEFAULT_ENGINE = "vllm"
 DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
+VOTE_VERIFIER = "certainty*equations"
+"""What weights a vote where no verifier is named."""
 
 
 _IN_FILES: dict[tuple[Kind, str], EntryPoint] = {}

@@ -325,7 +325,8 @@ class Strategy(Protocol):
 
     A run resolves the sampling parameters in its fields before it plans: what is None there comes from the model, then
     from a class variable `sampling`, the strategy's own preference. `free_form`, a class variable or property, is true
-    if it can choose among replies that all differ; one that counts equal answers does not have it.
+    if it can choose among replies that all differ; one that counts equal answers does not have it. `default_verifier`
+    is the spec of the verifier that suits it, if that is not certainty.
     """
 
     @property

@@ -144,8 +144,10 @@ async def plugins(
         yield plan, policy, rater, rule
 
 
-def default_verifier(strategies: Iterable[Strategy]) -> str:
-    """The spec of the verifier that the profiles of these strategies were measured with; without one, certainty.
+def default_verifier(strategies: Sequence[Strategy]) -> str:
+    """The spec of the verifier that the profiles of these strategies were measured with, or else their own default.
+
+    Where their defaults differ it is certainty.
 
     Raises:
         UsageError: they were measured with several.
@@ -159,7 +161,12 @@ def default_verifier(strategies: Iterable[Strategy]) -> str:
         raise UsageError(
             f"the profile was measured with {' and '.join(sorted(measured))}: choose one of them as the verifier"
         )
-    return measured.pop() if measured else DEFAULT_VERIFIER
+    own = measured or {
+        getattr(strategy, "default_verifier", DEFAULT_VERIFIER)
+        for strategy in strategies
+        if strategy.uses_verifier
+    }
+    return own.pop() if len(own) == 1 else DEFAULT_VERIFIER
 
 
 def _plugin(kind: Kind, given: object, *, name: str = "") -> Any:

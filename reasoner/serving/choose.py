@@ -440,8 +440,6 @@ def _verifier_name(
             )
         return ""
     name = name or default_verifier([strategy])
-    if name not in offer.verifiers and len(offer.verifiers) == 1:
-        [name] = offer.verifiers
     if name not in offer.verifiers:
         known = ", ".join(sorted(offer.verifiers)) or "none"
         problem = f"the strategy needs a verifier: name it as reasoner.verifier (there are: {known})"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoner.budget import Budget, Prices
 from reasoner.errors import UsageError
-from reasoner.registry import DEFAULT_VERIFIER, build
+from reasoner.registry import DEFAULT_VERIFIER, VOTE_VERIFIER, build
 from reasoner.serving.choose import Alias, Offer, default_aliases
 from reasoner.serving.requests import MAX_BODY, problem_of, read_as
 from reasoner.specs import Spec
@@ -92,8 +92,9 @@ def make_offer(
         if strategy is None
         else Alias(strategy=build("strategy", strategy))
     )
-    # Every server offers it: it needs no model, and no tokenizer.
-    specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
+    # Every server offers these: they need no model, and no tokenizer.
+    free = {spec: spec for spec in (DEFAULT_VERIFIER, VOTE_VERIFIER)}
+    specs = {**free, **settings.verifiers}
     if verifier is not None:
         if not default.strategy.uses_verifier:
             raise UsageError(

@@ -7,6 +7,7 @@ from reasoner import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.texts import YesNoSpace
 from reasoner.errors import UsageError
+from reasoner.registry import DEFAULT_VERIFIER, VOTE_VERIFIER
 from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner_strategies._voting.gathering import nested_vote
@@ -70,6 +71,11 @@ class BestOfN(CheckedOptions):
         return selects_by_rating(self.selector) or (
             self.of is not None and self.of.uses_verifier
         )
+
+    @property
+    def default_verifier(self) -> str:
+        """What rates where no verifier is named: for a weighted vote, certainty times checked calculations."""
+        return VOTE_VERIFIER if self.selector == "weighted" else DEFAULT_VERIFIER
 
     @property
     def free_form(self) -> bool:

@@ -39,7 +39,7 @@ def offer(**changes: Any) -> Offer:
     made = Offer(
         alias(),
         aliases=default_aliases(),
-        verifiers={"judge": Judge()},
+        verifiers={name: Judge() for name in ("certainty", "judge")},
         model=ModelInfo("m"),
     )
     return replace(made, **changes)

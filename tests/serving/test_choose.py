@@ -172,7 +172,7 @@ def test_a_verifier_is_one_that_the_server_offers() -> None:
     assert job.verifier is offered.verifiers["judge"]
     assert (job.rated_by, choose(chat(model="m@best8"), offered)[0].rated_by) == (
         "judge",
-        "judge",
+        "certainty",
     )
     job = only(verifier=None, reasoner={"verifier": "judge"})
     assert (job.verifier, job.notes) == (

@@ -75,6 +75,7 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
     assert offer.default == alias("best_of_n", verifier="strict")
     assert {name: spec_of(verifier) for name, verifier in offer.verifiers.items()} == {
         "certainty": "certainty",
+        "certainty*equations": "certainty*equations",
         "strict": "certainty:measure=self_certainty",
     }
 

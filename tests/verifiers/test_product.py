@@ -1,8 +1,13 @@
 """Verifiers made of others."""
 
 import asyncio
+import gzip
+import json
 import math
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reasoner.budget import Cost
@@ -12,7 +17,7 @@ from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, completion, number_question, says
 from reasoner.types import Completion, Logprobs, Rating
 from reasoner.verifier import CostMeter, Verifier
-from reasoner_verifiers import Product
+from reasoner_verifiers import Equations, Product
 
 ENGINE = ScriptedEngine(says("7"))
 SURE = completion("7", logprobs=Logprobs((math.log(0.8),) * 3))
@@ -24,6 +29,7 @@ def rated(verifier: Verifier, candidate: Completion = SURE) -> Rating:
     )
 
 
+BENCH, TIE = Path(__file__).parents[2] / "bench", 1e-9
 HALF, MORE = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
 
 
@@ -76,3 +82,54 @@ def test_a_product_is_written_with_stars_and_a_pattern_may_hold_one() -> None:
     for empty in ("certainty*", "*certainty", "product:members="):
         with pytest.raises(UsageError):
             build("verifier", empty)
+
+
+def test_its_gains_on_recorded_samples_are_those_of_the_page() -> None:
+    """Votes of subsets, by NumPy alone, against the table of the product's own commands."""
+    recording = BENCH / "recordings" / "gsm8k-qwen2.5-coder-0.5b.jsonl.gz"
+    kinds: dict[str, int] = {"": 0}
+    replies: dict[str, list[tuple[int, float, float, bool]]] = {}
+    for line in gzip.decompress(recording.read_bytes()).splitlines():
+        row = json.loads(line)
+        if row["index"] >= 0:
+            checked = rated(Equations(), completion(row["text"])).value or 0.0
+            number = re.sub(r",|\.0+$", "", row["answer"] or "")
+            replies.setdefault(row["question_id"], []).append(
+                (
+                    kinds.setdefault(number, len(kinds)),
+                    row["score"],
+                    checked,
+                    row["right"],
+                )
+            )
+    answers, certainty, equations, right = np.array(
+        list(replies.values()), dtype=float
+    ).transpose(2, 0, 1)
+    product = equations * np.nan_to_num(certainty, nan=1.0)
+    weights = np.stack(
+        [np.ones_like(product), np.nan_to_num(certainty), equations, product]
+    )
+    weights = np.where(answers > 0, weights + TIE, 0.0)
+    source = np.random.default_rng(0)
+    table = {
+        int(row[0]): [float(cell.split()[0]) for cell in row[1:5]]
+        for row in re.findall(
+            r"^\| (\d+) \|" + 4 * r" ([\d.]+)[^|]*\|",
+            (BENCH / "README.md").read_text().partition("Certainty times")[2],
+            re.MULTILINE,
+        )[:3]
+    }
+    assert set(table) == {4, 8, 16}
+    for n, page in table.items():
+        found = []
+        for _ in range(1 if n == 16 else 1000):
+            drawn = np.argsort(source.random(answers.shape), axis=1)[:, :n]
+            answer = np.take_along_axis(answers, drawn, axis=1)
+            weight = np.take_along_axis(weights, drawn[None], axis=2)
+            same = answer[:, :, None] == answer[:, None, :]
+            totals = np.einsum("vqi,qij->vqj", weight, same)
+            leads = totals >= totals.max(axis=2, keepdims=True) - TIE
+            credit = (leads * weight).sum(axis=2)
+            won = np.take_along_axis(right, drawn, axis=1) * leads * weight
+            found.append((won.sum(axis=2) / np.maximum(credit, TIE)).mean(axis=1))
+        assert np.mean(found, axis=0) * 100 == pytest.approx(page, abs=0.3), n

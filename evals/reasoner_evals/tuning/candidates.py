@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from reasoner import Question
 from reasoner.engine import Engine, EngineUnavailable
 from reasoner.errors import EngineDied, ReasonerError
-from reasoner.registry import build, expanded, load, options_of, spec_of
+from reasoner.registry import VOTE_VERIFIER, build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.stopping.rules import Order
 from reasoner.types import FALLBACK
@@ -46,8 +46,8 @@ STOPS: Final[tuple[tuple[str, Order], ...]] = (
 """Rules that end the largest vote early; they are replayed on its samples."""
 POOLS: Final = ("self_consistency", "best_of_n")
 FREE_VERIFIERS: Final[Mapping[str, str]] = {
-    "number": "equations",
-    "math": "equations",
+    "number": VOTE_VERIFIER,
+    "math": VOTE_VERIFIER,
     "code": "code:tests=shown",
 }
 """A verifier that costs no tokens, for a kind of answer."""
